@@ -1,0 +1,178 @@
+"""What the command prints: progress while it works, then tables for people or JSON for machines."""
+
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from types import FrameType
+from typing import Any
+
+import psutil
+from rich.console import Console
+from rich.table import Column, Table
+
+from regen.core.workspace import Workspace, require_room
+from regen.data import versions
+from regen.stages import progress
+from regen.stages.base import Context, Outcome
+from regen.stages.summary import Summary
+
+SHORT = {"anomaly_auc": "AUC", "anomaly_ap": "AP", "frechet_distance": "FD"}
+"""How a narrow column calls a figure."""
+STYLES = {"PROMOTE": "green", "HOLD": "yellow", "REJECT": "red"}
+
+
+@contextmanager
+def showing_progress() -> Iterator[None]:
+    """Bars in a terminal, lines elsewhere, until the work is done."""
+    if not sys.stderr.isatty():
+        progress.use(progress.Lines())
+        yield
+        return
+    with progress.Bars() as bars:
+        progress.use(bars)
+        try:
+            yield
+        finally:
+            progress.use(progress.Lines())
+
+
+def run_retrain(context: Context) -> Summary:
+    """Runs the retrain flow against the server of `regen up` if there is one, else an ephemeral one.
+
+    Work that was done before is found here already, since to ask costs less than to start a flow.
+    """
+    from flows.up import use_running_server
+    from regen.stages.summary import find_finished
+
+    versions.pull(context.workspace, context.config.project, context.config.data.source)
+    if (earlier := find_finished(context)) is not None:
+        return earlier
+    require_room(context.workspace)
+    progress.current().say(
+        f"regen: project {context.config.project}; the first flow on a machine takes some seconds to start"
+    )
+    use_running_server(context.workspace)
+    from flows.retrain import retrain
+
+    if not logging.getLogger("prefect").isEnabledFor(logging.DEBUG):
+        for name in ("prefect", "prefect.flow_runs", "prefect.task_runs", "prefect.flow_engine", "prefect.task_engine"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+    signal.signal(signal.SIGINT, _end_at_once)
+    with showing_progress():
+        try:
+            return retrain(context.config)
+        except RuntimeError:  # Prefect's own server could not start, or a part of torch failed
+            require_room(context.workspace)
+            raise
+
+
+def _end_at_once(number: int, frame: FrameType | None) -> None:
+    """Ends every process of this run, then this one: Prefect would first wait for its tasks, and so for the trainings."""
+    print(
+        "error: stopped; what was finished is kept, and the next run goes on from the last checkpoint", file=sys.stderr
+    )
+    children = psutil.Process().children(recursive=True)
+    for child in children:
+        with suppress(psutil.NoSuchProcess):
+            child.terminate()
+    for child in psutil.wait_procs(children, timeout=10)[1]:
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
+    os._exit(130)
+
+
+def run_stage(context: Context, name: str) -> Outcome:
+    """Runs one stage in this process."""
+    from regen.stages.catalogue import STAGES
+
+    with showing_progress():
+        return STAGES[name](context)
+
+
+def print_summary(summary: Summary) -> None:
+    """A table a model, its verdict with the reasons, and where to look further."""
+    console = Console(highlight=False)
+    if summary.reused:
+        console.print(
+            f"Nothing to do: the same data ({summary.data_version[:12]}), configuration and code were run before "
+            f"(fingerprint {summary.fingerprint[:12]}). What that run came to:\n"
+        )
+    for model in summary.models:
+        against = f"champion (version {model.champion})" if model.champion else "champion (none before)"
+        table = Table(
+            "figure",
+            "candidate",
+            against,
+            title=f"{model.model}, version {model.version}",
+            title_justify="left",
+        )
+        for label, (mine, theirs) in model.figures.items():
+            table.add_row(label, mine, theirs or "–")
+        console.print(table)
+        style = STYLES[model.decision]
+        state = f"it is {model.model}@champion" if model.promoted else "it is registered and not promoted"
+        console.print(f"[{style}]{model.decision}[/]: {state}", soft_wrap=True)
+        for reason in model.reasons:
+            console.print(f"  · {reason}", markup=False, soft_wrap=True)
+        console.print()
+    console.print(summary.note, markup=False, soft_wrap=True)
+    console.print(f"Report: {summary.report}", soft_wrap=True)
+    first = summary.models[0].model
+    console.print(f"Look further: regen up (Prefect and MLflow), regen models, regen sample {first}", soft_wrap=True)
+
+
+def list_models(workspace: Workspace, model: str | None, *, as_json: bool) -> None:
+    """Registered versions, newest first."""
+    from regen.stages.decide import describe_models
+
+    found = describe_models(workspace, model)
+    if as_json:
+        print(json.dumps(found, indent=2, sort_keys=True))
+        return
+    console = Console(highlight=False)
+    if not found["versions"]:
+        console.print("No model is registered yet; 'regen run' trains and registers the first ones.")
+        return
+    table = Table("model", "version", "alias", "verdict", "figures", Column("made", no_wrap=True))
+    for version in found["versions"]:
+        figures = ", ".join(f"{SHORT[name]} {value:.3g}" for name, value in version["figures"].items())
+        made = datetime.fromtimestamp(version["created"] / 1000, UTC).strftime("%Y-%m-%d %H:%M")
+        style = STYLES.get(version["verdict"], "dim")
+        table.add_row(
+            version["model"], str(version["version"]), ", ".join(version["aliases"]),
+            f"[{style}]{version['verdict'] or 'not judged'}[/]", figures, made,
+        )  # fmt: skip
+    console.print(table)
+    for version in found["versions"]:
+        if version["verdict"] == "REJECT":
+            console.print(
+                f"{version['model']} {version['version']}: {'; '.join(version['reasons'])}",
+                markup=False,
+                soft_wrap=True,
+            )
+
+
+def run_doctor(context: Context, *, fix: bool, as_json: bool) -> None:
+    """Prints each check; exits with 1 when one fails."""
+    from regen.stages.doctor import examine
+
+    checks = examine(context, fix=fix)
+    failed = [check for check in checks if not check.ok]
+    if as_json:
+        rows: list[dict[str, Any]] = [
+            {"check": c.name, "ok": c.ok, "found": c.found, "way_out": c.way_out} for c in checks
+        ]
+        print(json.dumps({"ok": not failed, "checks": rows}, indent=2))
+    else:
+        console = Console(highlight=False)
+        for check in checks:
+            mark = "[green]ok[/]  " if check.ok else "[red]no[/]  "
+            console.print(f"{mark}{check.name}: ", end="")
+            console.print(check.found + ("" if check.ok else f"; {check.way_out}"), markup=False, soft_wrap=True)
+    if failed:
+        sys.exit(1)

@@ -1,0 +1,1 @@
+"""What every stage needs: errors, configuration, files written whole, seeds, the project's folder, its environment."""

@@ -1,0 +1,271 @@
+"""The project file: one frozen model reads every YAML, and names the nearest known key when it meets an unknown one.
+
+YAML holds what differs from the defaults below, which are the published ones where there are such.
+"""
+
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from regen.core.errors import ConfigError
+
+Network = Literal["conv", "mlp"]
+Metric = Literal[
+    "anomaly_auc", "anomaly_ap", "reconstruction_mse", "reconstruction_psnr", "reconstruction_ssim",
+    "frechet_distance", "class_shift",
+]  # fmt: skip
+"""Every figure that a gate can judge by."""
+Share = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """A part of the project file: frozen, and closed to unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class DataConfig(Section):
+    """Where the rows come from, what makes them valid, and how they are split."""
+
+    source: Literal["digits"] = "digits"
+    """Name of the source that materialises `data/PROJECT/`."""
+    anomaly_class: int | None = None
+    """The class that the VAE never trains on and that its test counts as the anomaly; none when absent."""
+    min_per_class: Count = 50
+    """Fewest rows a class may have."""
+    max_duplicate_share: Share = 0.05
+    """Largest share of exact duplicates; up to it they are removed before the split, beyond it validation fails."""
+    extractor_share: Share = 0.2
+    """Share of the rows that only the feature extractor trains on."""
+    validation_share: Share = 0.1
+    """Share of the rows that calibrates thresholds."""
+    test_share: Share = 0.25
+    """Share of the rows that every figure is measured on; what the three shares leave is the training split."""
+
+    @model_validator(mode="after")
+    def leaves_rows_to_train_on(self) -> "DataConfig":
+        """Refuses shares that leave under a tenth of the rows to train on."""
+        left = round(1 - self.extractor_share - self.validation_share - self.test_share, 9)
+        if left < 0.1:
+            raise ValueError(f"the shares leave {left:.0%} of the rows to train on; at least 10% is needed")
+        return self
+
+
+class TrainingConfig(Section):
+    """The machine that trains, and how often it reports and saves."""
+
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
+    """auto, cpu, cuda, cuda:N or mps; auto takes an accelerator where there is one."""
+    threads: Count = 1
+    """CPU threads of one training process; results are equal bit for bit only at the same number."""
+    log_every_images: Count = 12_800
+    """Images between two log points."""
+    checkpoint_every_images: Count = 64_000
+    """Images between two checkpoints; an interrupted training goes on from the last one."""
+    checkpoints_kept: Count = 2
+    """How many of the newest checkpoints stay on disk until the training is done."""
+
+
+class VaeConfig(Section):
+    """The VAE: σ-VAE likelihood (Rybkin et al., 2021), AdamW with a cosine, β warmed up linearly."""
+
+    network: Network = "conv"
+    """conv (strided convolutions) or mlp (fully connected), for both encoder and decoder."""
+    width: Count = 16
+    """Channels at the full resolution, doubled at each halving; a fully connected layer has 16 times as many units."""
+    latent_dim: Count = 16
+    """Dimensions of the latent space."""
+    images: Count = 128_000
+    """Budget: how many images training sees."""
+    batch_size: Count = 64
+    """Images in a step."""
+    learning_rate: Positive = 1e-3
+    """AdamW's, at the start; it falls to 0 along a cosine."""
+    warmup_share: Share = 0.2
+    """Share of the budget over which β rises from 0 to 1."""
+    ema_half_life_images: Count = 10_000
+    """Images after which a weight's share in the average has halved."""
+    score_draws: Count = 16
+    """Latent draws, from a fixed seed, that one anomaly score averages over."""
+    score_neighbours: Annotated[int, Field(ge=0)] = 2
+    """Nearest training rows whose distance joins −ELBO in the anomaly score; 0 leaves −ELBO alone."""
+    flag_quantile: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    """A row is flagged when its score lies above this quantile of the validation rows' scores."""
+
+
+class GanConfig(Section):
+    """The GAN: R3GAN's loss and schedules (Huang et al., NeurIPS 2024), scaled with the budget."""
+
+    network: Network = "conv"
+    """conv (strided convolutions) or mlp (fully connected), for both generator and discriminator."""
+    width: Count = 16
+    """Channels at the full resolution, doubled at each halving; a fully connected layer has 16 times as many units."""
+    latent_dim: Count = 64
+    """Dimensions of the latent space."""
+    images: Count = 192_000
+    """Budget: how many real images the discriminator sees."""
+    batch_size: Count = 32
+    """Real images in a step."""
+    learning_rate: Positive = 1e-3
+    """Adam's, at the start, for both networks."""
+    final_learning_rate: Positive = 1e-4
+    """Adam's, at the end; a cosine leads there."""
+    penalty_weight: Positive = 0.5
+    """γ of the two gradient penalties at the start; a cosine leads it to a tenth."""
+    ema_half_life_share: Annotated[float, Field(gt=0, le=1)] = 0.05
+    """The generator's average halves a weight's share after this share of the images seen so far."""
+    augment_probability: Share = 0.3
+    """How often each augmentation touches what the discriminator sees, after a ramp over the first 30 % of the budget."""
+
+
+class ExtractorConfig(Section):
+    """The classifier whose features every Fréchet distance is measured in."""
+
+    width: Count = 16
+    """Channels at the full resolution, doubled at each halving."""
+    features: Count = 32
+    """Dimensions of the feature space; at most 192 keep the bootstrap quick."""
+    images: Count = 96_000
+    """Budget: how many images training sees."""
+    batch_size: Count = 64
+    """Images in a step."""
+    learning_rate: Positive = 1e-3
+    """AdamW's, at the start; it falls to 0 along a cosine."""
+
+
+class EvaluationConfig(Section):
+    """How figures are measured."""
+
+    sample_sets: Count = 16
+    """Sets of samples, each as large as the reference, that a Fréchet distance averages over."""
+    bootstrap_draws: Annotated[int, Field(ge=50)] = 400
+    """Resamples behind each interval."""
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    """Share of repetitions in which an interval should hold the truth."""
+
+
+class GateRules(Section):
+    """What a candidate must show to be promoted."""
+
+    primary: Metric | None = None
+    """The metric that must be better than the champion's by its interval."""
+    floors: dict[Metric, float] = {}
+    """Metric to the worst value allowed: a minimum where higher is better, a maximum where lower is."""
+    guards: dict[Metric, Annotated[float, Field(ge=0)]] = {}
+    """Metric to the margin by which it may be worse than the champion's."""
+
+
+class GateConfig(Section):
+    """Who is promoted, and whether anyone is."""
+
+    mode: Literal["off", "dry-run", "automatic"] = "automatic"
+    """off judges nothing; dry-run judges and writes the ledger; automatic also promotes."""
+    vae: GateRules = GateRules()
+    """Rules for the VAE."""
+    gan: GateRules = GateRules()
+    """Rules for the GAN."""
+
+
+class Config(Section):
+    """A whole project."""
+
+    project: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    """Name: the folder under data/, the MLflow experiment, and the first half of the models' names."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Every random draw descends from it."""
+    data: DataConfig = DataConfig()
+    training: TrainingConfig = TrainingConfig()
+    extractor: ExtractorConfig = ExtractorConfig()
+    vae: VaeConfig = VaeConfig()
+    gan: GanConfig = GanConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    gate: GateConfig = GateConfig()
+
+    def model_name(self, kind: str) -> str:
+        """The registered model's name, such as digits-vae."""
+        return f"{self.project}-{kind}"
+
+
+def load(path: Path, overrides: Mapping[str, str] | None = None) -> Config:
+    """Reads a project file; `overrides` maps dotted keys to YAML values that replace its own.
+
+    Raises:
+        ConfigError: the file is missing or not YAML, or a key or a value is not accepted.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        near = get_close_matches(path.name, [p.name for p in path.parent.glob("*.yaml")], n=1)
+        hint = (
+            f"did you mean {path.with_name(near[0])}?"
+            if near
+            else "run the command where params.yaml is, or name a project file"
+        )
+        raise ConfigError(f"there is no project file {path}; {hint}") from None
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path} holds {type(raw).__name__}, wanted keys and values such as 'project: digits'")
+    for key, text in (overrides or {}).items():
+        _set(raw, key, text)
+    return parse(raw, str(path))
+
+
+def parse(raw: Mapping[str, Any], origin: str = "the project") -> Config:
+    """The configuration that `raw` describes; errors speak of `origin`.
+
+    Example:
+        >>> parse({"project": "digits", "vae": {"widht": 8}})
+        Traceback (most recent call last):
+        regen.core.errors.ConfigError: the project: unknown key vae.widht; did you mean vae.width?
+    """
+    try:
+        return Config.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError(f"{origin}: " + "; ".join(_explain(dict(e)) for e in error.errors())) from None
+
+
+def _explain(error: dict[str, Any]) -> str:
+    where = [str(part) for part in error["loc"] if part != "[key]"]
+    dotted = ".".join(where)
+    if error["type"] == "extra_forbidden":
+        known = list(keys())
+        section = "".join(f"{part}." for part in where[:-1])
+        inside = {key.removeprefix(section): key for key in known if key.startswith(section)}
+        near = [key for key in known if key.split(".")[-1] == where[-1]][:1]
+        near = near or [inside[name] for name in get_close_matches(where[-1], inside, n=1, cutoff=0.6)]
+        near = near or get_close_matches(dotted, known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}?" if near else f"known ones: {', '.join(known)}"
+        return f"unknown key {dotted}; {hint}"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "missing":
+        return f"{dotted} is missing"
+    met = error["input"]
+    return f"{dotted}: {message[0].lower()}{message[1:]}" + (f", got {met!r}" if not isinstance(met, dict) else "")
+
+
+def keys(model: type[BaseModel] = Config, prefix: str = "") -> Iterator[str]:
+    """Every key the project file knows, dotted, sections included."""
+    for name, field in model.model_fields.items():
+        yield prefix + name
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from keys(field.annotation, f"{prefix}{name}.")
+
+
+def _set(raw: dict[str, Any], dotted: str, text: str) -> None:
+    *sections, last = dotted.split(".")
+    for section in sections:
+        inner = raw.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"--set {dotted}: {section} is no section")
+        raw = inner
+    try:
+        raw[last] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"--set {dotted}: {text!r} is not a YAML value") from None

@@ -1,0 +1,1 @@
+"""Sources that materialise data, schemas that validate it, splits that keep it apart, versions that name it."""

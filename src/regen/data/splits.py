@@ -1,0 +1,118 @@
+"""Splits that are disjoint by construction: each distinct image has one digest, and the digest decides its split.
+
+A row keeps its split when rows are added or removed, so what a champion was tested on never enters a later training.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float64, Int64, UInt8
+
+from regen.core import files
+from regen.core.config import DataConfig
+from regen.core.errors import DataError
+
+SPLITS = ("extractor", "validation", "test", "train")
+
+
+def assign(digests: list[str], config: DataConfig, seed: int) -> list[str]:
+    """The split of each row, from its digest and the seed alone; equal digests share a split."""
+    bounds = np.cumsum([config.extractor_share, config.validation_share, config.test_share])
+    return [SPLITS[int(np.searchsorted(bounds, uniform(digest, seed), side="right"))] for digest in digests]
+
+
+def uniform(digest: str, seed: int) -> float:
+    """A number in [0, 1) that the digest and the seed decide.
+
+    Example:
+        >>> uniform("ab", seed=0) == uniform("ab", seed=0) != uniform("ab", seed=1)
+        True
+    """
+    return int.from_bytes(hashlib.sha256(f"{seed}:{digest}".encode()).digest()[:6]) / 2**48
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Distinct, valid images with their splits."""
+
+    images: UInt8[np.ndarray, "n h w c"]
+    labels: Int64[np.ndarray, " n"]
+    split: np.ndarray  # (n,) of names in SPLITS
+    anomaly_class: int | None
+
+    @classmethod
+    def build(
+        cls,
+        images: UInt8[np.ndarray, "n h w c"],
+        labels: Int64[np.ndarray, " n"],
+        table: pd.DataFrame,
+        config: DataConfig,
+        seed: int,
+    ) -> "Dataset":
+        """Drops the rows that `table` calls duplicates, then splits the rest.
+
+        Raises:
+            DataError: a split would be empty, or the anomaly class is not among the labels.
+        """
+        kept = ~table["duplicate"].to_numpy()
+        split = np.array(assign(table["sha256"][kept].tolist(), config, seed))
+        if config.anomaly_class is not None and not (labels[kept] == config.anomaly_class).any():
+            raise DataError(
+                f"data.anomaly_class is {config.anomaly_class}, but the classes are {sorted(set(labels.tolist()))}"
+            )
+        empty = [name for name in SPLITS if not (split == name).any()]
+        if empty:
+            shares = "lower the other shares" if empty[0] == "train" else f"raise data.{empty[0]}_share"
+            raise DataError(f"no rows fall to {', '.join(empty)}; add rows or {shares}")
+        return cls(images[kept], labels[kept], split, config.anomaly_class)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width, as the networks want them."""
+        h, w, c = self.images.shape[1:]
+        return int(c), int(h), int(w)
+
+    @property
+    def is_anomaly(self) -> Bool[np.ndarray, " n"]:
+        """Whether a row belongs to the class that counts as the anomaly."""
+        if self.anomaly_class is None:
+            return np.zeros(len(self.labels), bool)
+        found: np.ndarray = self.labels == self.anomaly_class
+        return found
+
+    def rows(self, split: str, *, normal_only: bool = False) -> Int64[np.ndarray, " m"]:
+        """The numbers of a split's rows, without the anomaly class if `normal_only`."""
+        chosen = self.split == split
+        return np.flatnonzero(chosen & ~self.is_anomaly if normal_only else chosen)
+
+    def pixels(self, split: str, *, normal_only: bool = False) -> UInt8[np.ndarray, "m h w c"]:
+        """A split's images."""
+        found: np.ndarray = self.images[self.rows(split, normal_only=normal_only)]
+        return found
+
+    def save(self, folder: Path) -> None:
+        """Writes images.npy, rows.csv and dataset.json into an existing folder."""
+        np.save(folder / "images.npy", self.images)
+        pd.DataFrame({"label": self.labels, "split": self.split}).to_csv(folder / "rows.csv", index_label="row")
+        counts = {name: int((self.split == name).sum()) for name in SPLITS}
+        files.write_json(folder / "dataset.json", {"anomaly_class": self.anomaly_class, "rows": counts})
+
+    @classmethod
+    def load(cls, folder: Path) -> "Dataset":
+        """Reads what `save` wrote."""
+        table = pd.read_csv(folder / "rows.csv")
+        meta = files.read_json(folder / "dataset.json")
+        return cls(
+            np.load(folder / "images.npy"),
+            table["label"].to_numpy(np.int64),
+            table["split"].to_numpy(str),
+            meta["anomaly_class"],
+        )
+
+
+def unit_interval(images: UInt8[np.ndarray, "n h w c"]) -> Float64[np.ndarray, "n d"]:
+    """Flattened pixels in [0, 1], for methods that take vectors."""
+    return images.reshape(len(images), -1) / 255.0

@@ -1,0 +1,1 @@
+"""Measures: pure functions from arrays to figures, their intervals, the gate that judges by them, and the report."""

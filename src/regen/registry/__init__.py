@@ -1,0 +1,1 @@
+"""Tracking, packaging, versions and promotion in MLflow; nothing else imports it."""

@@ -1,0 +1,103 @@
+"""Trained networks as MLflow models: safetensors and config under a models-from-code pyfunc, our code bundled."""
+
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+import regen
+from regen.models import storage
+from regen.registry.tracking import Run, speaking_plainly
+
+REQUIREMENTS = tuple(
+    f"{name}=={version(name).split('+')[0]}"
+    for name in ("mlflow", "torch", "numpy", "pandas", "safetensors", "jaxtyping", "pydantic", "pyyaml", "filelock")
+)
+"""What a packaged model needs where it is loaded; Regen's own code travels with it."""
+NETWORK = {"vae": "vae", "gan": "generator"}
+"""The network of each kind of model that is used once trained."""
+
+
+def log_model(run: Run, kind: str, name: str, folder: Path, shape: tuple[int, int, int], card: str) -> str:
+    """Logs the trained networks in `folder` to the run as a pyfunc; gives back the logged model's address.
+
+    Args:
+        kind: vae or gan.
+        shape: channels, height and width.
+        card: the model card, as markdown.
+    """
+    import mlflow
+
+    with TemporaryDirectory() as temporary, speaking_plainly(f"logging {name}"):
+        model = Path(temporary) / "model"
+        model.mkdir()
+        for file in folder.glob("*"):
+            if file.suffix == ".safetensors" or file.with_suffix(".safetensors").exists():
+                shutil.copy(file, model)
+        (model / "MODEL_CARD.md").write_text(card)
+        with mlflow.start_run(run_id=run.id):
+            info = mlflow.pyfunc.log_model(
+                name=name,
+                python_model=str(Path(__file__).with_name(f"{kind}_model.py")),
+                artifacts={"model": str(model)},
+                code_paths=[str(_code(Path(temporary)))],
+                signature=_signature(kind, shape),
+                input_example=_example(kind, shape),
+                pip_requirements=list(REQUIREMENTS),
+            )
+    return str(info.model_uri)
+
+
+def _code(temporary: Path) -> Path:
+    source = Path(regen.__file__).parent
+    target = temporary / "code" / "regen"
+    for part in ("core", "models"):
+        shutil.copytree(source / part, target / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(source / "__init__.py", target)
+    return target
+
+
+def _example(kind: str, shape: tuple[int, int, int]) -> Any:
+    import pandas as pd
+
+    channels, height, width = shape
+    if kind == "vae":
+        return np.zeros((1, height, width, channels), np.uint8)
+    return pd.DataFrame({"n": [4], "seed": [0]})
+
+
+def _signature(kind: str, shape: tuple[int, int, int]) -> Any:
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema, TensorSpec
+
+    channels, height, width = shape
+    pixels = (-1, height, width, channels)
+    if kind == "vae":
+        return ModelSignature(
+            Schema([TensorSpec(np.dtype(np.uint8), pixels)]),
+            Schema([
+                TensorSpec(np.dtype(np.float32), (-1,), "anomaly_score"),
+                TensorSpec(np.dtype(np.bool_), (-1,), "is_anomaly"),
+                TensorSpec(np.dtype(np.uint8), pixels, "reconstruction"),
+            ]),
+        )  # fmt: skip
+    return ModelSignature(
+        Schema([ColSpec("long", "n"), ColSpec("long", "seed", required=False)]),
+        Schema([TensorSpec(np.dtype(np.uint8), pixels)]),
+    )
+
+
+def load_network(kind: str, source: str) -> Any:
+    """The network behind a registered model's address, rebuilt by our own factory for measuring and sampling.
+
+    Raises:
+        RegistryError: there is no such model, or its files are gone.
+    """
+    import mlflow
+
+    with speaking_plainly(f"loading {source}"):
+        folder = Path(mlflow.artifacts.download_artifacts(source))
+    return storage.load(folder / "artifacts" / "model", NETWORK[kind])

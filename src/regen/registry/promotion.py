@@ -1,0 +1,197 @@
+"""Promotion and rollback: one at a time, checked before they count, undone when the check fails, written to a history.
+
+The history is the MLflow experiment `promotions`, one run an event, only ever appended to. Read as a stack, a promotion
+puts a version on top and a rollback takes one off; the champion is what lies on top.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from regen.core.errors import RegenError, RegistryError
+from regen.core.workspace import Workspace
+from regen.registry.tracking import experiment_id, speaking_plainly
+from regen.registry.versions import CHAMPION, PREVIOUS, Version, by_alias, by_number
+
+HISTORY = "promotions"
+
+
+@dataclass(frozen=True)
+class Event:
+    """One line of the history."""
+
+    action: str
+    """promote or rollback."""
+    model: str
+    version: int
+    before: int | None
+    """The champion until then."""
+    by: str
+    reason: str
+    when: int
+    """Milliseconds since 1970."""
+
+
+def history(workspace: Workspace, model: str) -> list[Event]:
+    """The model's promotions and rollbacks, oldest first."""
+    import mlflow
+
+    owner = experiment_id(workspace, HISTORY)
+    with speaking_plainly("reading the history of promotions"):
+        runs = mlflow.MlflowClient().search_runs([owner], f"tags.model = '{model}'", max_results=5000)
+    events = [
+        (
+            int(run.data.tags["sequence"]),
+            Event(
+                run.data.tags["action"], model, int(run.data.tags["version"]),
+                int(run.data.tags["before"]) if run.data.tags["before"] else None,
+                run.data.tags["by"], run.data.tags["reason"], run.info.start_time,
+            ),
+        )
+        for run in runs
+    ]  # fmt: skip
+    return [event for _, event in sorted(events, key=lambda pair: pair[0])]
+
+
+def stack(events: list[Event]) -> list[int]:
+    """The versions from the first champion to the present one, rolled-back ones taken off.
+
+    Example:
+        >>> stack(
+        ...     [Event("promote", "m", n, None, "", "", 0) for n in (1, 2)] + [Event("rollback", "m", 1, 2, "", "", 0)]
+        ... )
+        [1]
+    """
+    versions: list[int] = []
+    for event in events:
+        if event.action == "promote":
+            versions.append(event.version)
+        else:
+            while versions and versions[-1] != event.version:
+                versions.pop()
+            if not versions:
+                versions.append(event.version)
+    return versions
+
+
+def promote(
+    workspace: Workspace, version: Version, by: str, reason: str, expected_champion: int | str | None = "any"
+) -> Event:
+    """Makes a version the champion: aliases set, the model loaded and tried through them, else all put back.
+
+    Args:
+        expected_champion: the champion that the candidate was compared with, None for none, "any" not to check.
+
+    Raises:
+        RegistryError: the champion has changed since the comparison, or the version cannot be loaded or used.
+    """
+    with workspace.lock("promotion"):
+        champion = by_alias(version.model, CHAMPION)
+        before = champion.number if champion else None
+        if expected_champion not in ("any", before):
+            raise RegistryError(
+                f"{version.model} was compared with champion {expected_champion or 'none'}, but it is {before or 'none'} "
+                "now; run 'regen run' to compare anew"
+            )
+        if before == version.number:
+            raise RegistryError(f"{version.model} {version.number} is the champion already")
+        return _switch(workspace, "promote", version, before, before, by, reason)
+
+
+def rollback(workspace: Workspace, model: str, number: int | None, by: str, reason: str) -> Event:
+    """Goes back to the champion before this one, or to an earlier one by its number.
+
+    Raises:
+        RegistryError: there is no earlier champion, or that version never was one.
+    """
+    with workspace.lock("promotion"):
+        champion = by_alias(model, CHAMPION)
+        if champion is None:
+            raise RegistryError(f"{model} has no champion to roll back from; 'regen models' lists what there is")
+        earlier = stack(history(workspace, model))[:-1]
+        if not earlier:
+            raise RegistryError(f"{model} {champion.number} is the first champion, there is none before it")
+        target = earlier[-1] if number is None else number
+        if target not in earlier:
+            raise RegistryError(
+                f"{model} {target} was no champion before {champion.number}; earlier ones: {', '.join(map(str, earlier))}"
+            )
+        left = earlier[: len(earlier) - 1 - earlier[::-1].index(target)]
+        return _switch(
+            workspace, "rollback", by_number(model, target), champion.number, left[-1] if left else None, by, reason
+        )
+
+
+def _switch(
+    workspace: Workspace, action: str, version: Version, before: int | None, previous: int | None, by: str, reason: str
+) -> Event:
+    held = {alias: by_alias(version.model, alias) for alias in (CHAMPION, PREVIOUS)}
+    try:
+        _point(version.model, CHAMPION, version.number)
+        _point(version.model, PREVIOUS, previous)
+        smoke_test(version)
+    except BaseException as error:
+        for alias, was in held.items():
+            _point(version.model, alias, was.number if was else None)
+        if isinstance(error, RegenError):
+            raise RegistryError(
+                f"{version.model} {version.number} was not promoted, all is as before: {error}"
+            ) from error
+        raise
+    event = Event(action, version.model, version.number, before, by, reason, int(time.time() * 1000))
+    _append(workspace, event)
+    return event
+
+
+def _point(model: str, alias: str, number: int | None) -> None:
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    with speaking_plainly(f"setting {model}@{alias}"):
+        if number is not None:
+            client.set_registered_model_alias(model, alias, str(number))
+        elif by_alias(model, alias):
+            client.delete_registered_model_alias(model, alias)
+
+
+def smoke_test(version: Version) -> None:
+    """Loads the champion by its alias as a consumer would and uses it once.
+
+    Raises:
+        RegistryError: it does not load, or what it gives is not finite.
+    """
+    import mlflow
+    import numpy as np
+
+    with speaking_plainly(f"trying {version.model}@{CHAMPION}"):
+        model = mlflow.pyfunc.load_model(f"models:/{version.model}@{CHAMPION}")
+        given = model.predict(model.input_example)
+    values = given.values() if isinstance(given, dict) else [given]
+    use: Callable[[object], bool] = lambda v: bool(np.isfinite(np.asarray(v, dtype=float)).all())  # noqa: E731
+    if not all(map(use, values)):
+        raise RegistryError(f"{version.model} {version.number} gives values that are not finite")
+
+
+def _append(workspace: Workspace, event: Event) -> None:
+    import mlflow
+
+    owner = experiment_id(workspace, HISTORY)
+    client = mlflow.MlflowClient()
+    with speaking_plainly("writing the history of promotions"):
+        sequence = len(client.search_runs([owner], f"tags.model = '{event.model}'", max_results=5000)) + 1
+        tags = {
+            "action": event.action, "model": event.model, "version": str(event.version),
+            "before": "" if event.before is None else str(event.before), "by": event.by, "reason": event.reason,
+            "sequence": str(sequence),
+        }  # fmt: skip
+        run = client.create_run(
+            owner, start_time=event.when, tags=tags, run_name=f"{event.action} {event.model} {event.version}"
+        )
+        client.set_terminated(run.info.run_id)
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(event.when / 1000))
+        client.set_model_version_tag(
+            event.model,
+            str(event.version),
+            f"regen.{event.action}.{sequence}",
+            f"{stamp} by {event.by}: {event.reason}",
+        )

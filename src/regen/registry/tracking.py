@@ -1,0 +1,226 @@
+"""Runs in MLflow's tracking store: one a training, found again by its key, so that a rerun goes on in the same run."""
+
+import logging
+import os
+import shutil
+import sqlite3
+import subprocess
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from regen.core.environment import store_uri
+from regen.core.errors import RegistryError, StorageError
+from regen.core.workspace import Workspace
+
+KEY = "regen.key"
+SYSTEM_METRICS_SECONDS = 5.0
+SPEED = "train/images_per_second"
+
+
+@contextmanager
+def speaking_plainly(doing: str) -> Iterator[None]:
+    """Turns what MLflow and its store raise into one line about what was being done.
+
+    Raises:
+        RegistryError: the store refuses or is out of reach.
+        StorageError: its database or its disk cannot be written.
+    """
+    import sqlalchemy.exc
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except (MlflowException, sqlalchemy.exc.SQLAlchemyError, sqlite3.Error, ConnectionError) as error:
+        uri, reason = os.environ.get("MLFLOW_TRACKING_URI", ""), " ".join(str(error).split())
+        if any(
+            word in reason
+            for word in ("disk is full", "disk I/O error", "readonly database", "unable to open database")
+        ):
+            database = Path(uri.removeprefix("sqlite:///"))
+            full = any(word in reason for word in ("is full", "I/O error")) or (
+                database.parent.is_dir() and shutil.disk_usage(database.parent).free < 2**20
+            )
+            why = "the disk is full; free some space" if full else "is its disk read-only?"
+            raise StorageError(f"cannot write the tracking store {uri}: {why} ({doing})") from error
+        if any(
+            word in reason for word in ("Max retries", "Connection refused", "could not connect", "connection failed")
+        ):
+            raise RegistryError(
+                f"the tracking server {uri} does not answer ({doing}); start it, or unset MLFLOW_TRACKING_URI to use mlruns/"
+            ) from error
+        raise RegistryError(f"MLflow refused ({doing}): {reason[:300]}") from error
+
+
+def open_store(workspace: Workspace) -> None:
+    """Makes the tracking store ready, once; a database file is created and migrated by one process at a time.
+
+    Raises:
+        RegistryError: the store refuses or is out of reach.
+    """
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
+    warnings.filterwarnings("ignore", module=r"mlflow\.")
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    logging.getLogger("alembic").setLevel(logging.ERROR)
+    import mlflow
+
+    for name in ("mlflow.store.db.utils", "mlflow.system_metrics", "mlflow.tracking", "mlflow.utils"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    with workspace.lock("mlflow"), speaking_plainly("opening the store"):
+        if mlflow.get_tracking_uri() == store_uri(workspace.mlruns / "mlflow.db"):
+            workspace.mlruns.mkdir(parents=True, exist_ok=True)
+            with sqlite3.connect(workspace.mlruns / "mlflow.db", timeout=60) as database:
+                database.execute("PRAGMA journal_mode=WAL")
+        mlflow.MlflowClient().search_experiments(max_results=1)
+
+
+def experiment_id(workspace: Workspace, name: str) -> str:
+    """The experiment's id; it is made where there is none, its artifacts in mlruns/ when the store is there."""
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    client = mlflow.MlflowClient()
+    with speaking_plainly(f"opening the experiment {name}"):
+        if found := client.get_experiment_by_name(name):
+            return str(found.experiment_id)
+        embedded = mlflow.get_tracking_uri() == store_uri(workspace.mlruns / "mlflow.db")
+        location = (workspace.mlruns / "artifacts" / name).as_uri() if embedded else None
+        try:
+            kind = {"mlflow.experimentKind": "custom_model_development"}  # the UI opens on runs, not on traces
+            return str(client.create_experiment(name, artifact_location=location, tags=kind))
+        except MlflowException:  # another process was quicker
+            if found := client.get_experiment_by_name(name):
+                return str(found.experiment_id)
+            raise
+
+
+def git_commit(root: Path) -> str:
+    """The commit that is checked out, with -dirty when tracked files differ from it; unknown outside a repository."""
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
+        status = subprocess.run(
+            ["git", "status", "--porcelain", "--untracked-files=no"],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return commit.stdout.strip() + ("-dirty" if status.stdout.strip() else "")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One MLflow run."""
+
+    id: str
+
+    @classmethod
+    def of_key(cls, workspace: Workspace, experiment: str, name: str, key: str, tags: Mapping[str, str]) -> "Run":
+        """The run with this key, newly made where there is none."""
+        import mlflow
+
+        owner = experiment_id(workspace, experiment)
+        client = mlflow.MlflowClient()
+        with speaking_plainly(f"opening the run {name}"):
+            found = client.search_runs([owner], f"tags.`{KEY}` = '{key}'", max_results=1)
+            if found:
+                return cls(found[0].info.run_id)
+            made = client.create_run(owner, run_name=name, tags={KEY: key, "mlflow.source.name": "regen", **tags})
+            return cls(made.info.run_id)
+
+    def log_params(self, params: Mapping[str, object]) -> None:
+        """Records parameters; those that are recorded already stay as they are."""
+        import mlflow
+        from mlflow.entities import Param
+
+        client = mlflow.MlflowClient()
+        with speaking_plainly("recording parameters"):
+            known = client.get_run(self.id).data.params
+            new = [Param(key, str(value)) for key, value in params.items() if key not in known]
+            client.log_batch(self.id, params=new)
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Records figures."""
+        import mlflow
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        with speaking_plainly("recording metrics"):
+            mlflow.MlflowClient().log_batch(
+                self.id, metrics=[Metric(key, float(value), now, step) for key, value in metrics.items()]
+            )
+
+    def log_picture(self, path: str, pixels: UInt8[np.ndarray, "h w c"]) -> None:
+        """Records a picture under an artifact path that ends in .png."""
+        import mlflow
+        from PIL import Image
+
+        squeezed = pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
+        with speaking_plainly("recording a picture"):
+            mlflow.MlflowClient().log_image(self.id, Image.fromarray(squeezed), path)
+
+    def log_files(self, paths: Mapping[Path, str]) -> None:
+        """Records files, each in an artifact folder."""
+        import mlflow
+
+        with speaking_plainly("recording files"):
+            for path, folder in paths.items():
+                mlflow.MlflowClient().log_artifact(self.id, str(path), folder)
+
+    def tag(self, tags: Mapping[str, str]) -> None:
+        """Sets tags."""
+        import mlflow
+
+        with speaking_plainly("recording tags"):
+            for key, value in tags.items():
+                mlflow.MlflowClient().set_tag(self.id, key, value)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Marks the run as running, measures the machine meanwhile, and closes it as finished, failed or killed."""
+        import mlflow
+        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+        client = mlflow.MlflowClient()
+        with speaking_plainly("opening the run"):
+            client.update_run(self.id, status="RUNNING")
+        monitor = SystemMetricsMonitor(self.id, sampling_interval=SYSTEM_METRICS_SECONDS, resume_logging=True)
+        monitor.start()
+        status = "FAILED"
+        try:
+            yield
+            status = "FINISHED"
+        except KeyboardInterrupt:
+            status = "KILLED"
+            raise
+        finally:
+            monitor.finish()
+            with speaking_plainly("closing the run"):
+                client.set_terminated(self.id, status=status)
+
+    def training_seconds(self) -> float:
+        """How long training took, interruptions left out: from the speed at each log point."""
+        import mlflow
+
+        with speaking_plainly("reading the run's speed"):
+            points = mlflow.MlflowClient().get_metric_history(self.id, SPEED)
+        speeds = {point.step: point.value for point in points}
+        steps = sorted(speeds)
+        return float(sum((step - before) / speeds[step] for before, step in zip([0, *steps], steps, strict=False)))
+
+    def data(self) -> Any:
+        """MLflow's record: params, metrics, tags."""
+        import mlflow
+
+        with speaking_plainly("reading the run"):
+            return mlflow.MlflowClient().get_run(self.id).data

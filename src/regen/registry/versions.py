@@ -1,0 +1,175 @@
+"""Registered versions: each trained network is registered once, known by its training's key, and tagged with its lineage."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from regen.core.errors import RegistryError
+from regen.evaluation.gate import Verdict
+from regen.registry.tracking import KEY, Run, speaking_plainly
+
+CHAMPION, PREVIOUS = "champion", "previous"
+FINGERPRINT = "regen.fingerprint"
+"""The tag that says for which inputs a version has been judged, written when all else is done."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of a registered model."""
+
+    model: str
+    number: int
+    run_id: str
+    aliases: tuple[str, ...]
+    tags: dict[str, str]
+    created: int
+    """Milliseconds since 1970."""
+
+    @property
+    def uri(self) -> str:
+        """Where MLflow loads it from."""
+        return f"models:/{self.model}/{self.number}"
+
+    @property
+    def key(self) -> str:
+        """The key of the training that made it."""
+        return self.tags.get(KEY, "")
+
+    @property
+    def kind(self) -> str:
+        """Vae or gan."""
+        return self.tags.get("regen.kind", "")
+
+    @property
+    def verdict(self) -> str:
+        """What the gate said last; empty before it spoke."""
+        return self.tags.get("regen.verdict", "")
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why the gate said so."""
+        return tuple(json.loads(self.tags.get("regen.reasons", "[]")))
+
+
+def _version(record: Any) -> Version:
+    return Version(
+        record.name, int(record.version), record.run_id or "", tuple(record.aliases), dict(record.tags),
+        int(record.creation_timestamp),
+    )  # fmt: skip
+
+
+def all_versions(model: str | None = None, key: str | None = None) -> list[Version]:
+    """Every version that Regen registered, of one model or one training key if named; newest first."""
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    parts = [f"name = '{model}'"] * (model is not None) + [f"tags.`{KEY}` = '{key}'"] * (key is not None)
+    found: list[Version] = []
+    token: str | None = None
+    with speaking_plainly("reading the registry"):
+        while token is None or token:
+            page = client.search_model_versions(" and ".join(parts) or None, page_token=token)
+            # a search leaves the aliases out, so each version is read by itself
+            found += [_version(client.get_model_version(record.name, record.version)) for record in page]
+            token = page.token or ""
+    return sorted((v for v in found if v.key), key=lambda v: (v.model, -v.number))
+
+
+def by_key(model: str, key: str) -> Version | None:
+    """The version that the training with this key made."""
+    found = all_versions(model, key)
+    return found[-1] if found else None
+
+
+def by_alias(model: str, alias: str) -> Version | None:
+    """The version that carries the alias."""
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    client = mlflow.MlflowClient()
+    with speaking_plainly(f"looking for {model}@{alias}"):
+        try:
+            return _version(client.get_model_version_by_alias(model, alias))
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise
+
+
+def by_number(model: str, number: int) -> Version:
+    """The version with this number.
+
+    Raises:
+        RegistryError: there is none.
+    """
+    for version in all_versions(model):
+        if version.number == number:
+            return version
+    raise RegistryError(f"{model} has no version {number}; 'regen models' lists what there is")
+
+
+def resolve(reference: str) -> Version:
+    """The version that NAME, NAME@ALIAS or NAME/NUMBER stands for; a bare name means its champion.
+
+    Raises:
+        RegistryError: there is no such version.
+    """
+    if "/" in reference:
+        model, _, number = reference.partition("/")
+        if not number.isdigit():
+            raise RegistryError(f"{reference} is no version; write NAME, NAME@ALIAS or NAME/NUMBER")
+        return by_number(model, int(number))
+    model, _, alias = reference.partition("@")
+    alias = alias or CHAMPION
+    if found := by_alias(model, alias):
+        return found
+    known = sorted({version.model for version in all_versions()})
+    if model not in known:
+        raise RegistryError(
+            f"there is no model {model}; registered are: {', '.join(known) or 'none yet, run regen run'}"
+        )
+    raise RegistryError(f"{model} has no {alias}; 'regen models' lists its versions, and {model}/NUMBER names one")
+
+
+def register(model: str, kind: str, run: Run, model_uri: str, key: str, tags: Mapping[str, str], card: str) -> Version:
+    """Makes a version of a logged model, once for each training key."""
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    if found := by_key(model, key):
+        return found
+    client = mlflow.MlflowClient()
+    with speaking_plainly(f"registering {model}"):
+        try:
+            client.create_registered_model(model, tags={"regen.kind": kind})
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        made = client.create_model_version(
+            model, model_uri, run_id=run.id, tags={KEY: key, "regen.kind": kind, **tags}, description=card
+        )
+        return _version(client.get_model_version(model, made.version))
+
+
+def record_verdict(version: Version, verdict: Verdict, against: int | None) -> None:
+    """Tags a version with what the gate said of it, why, and against whom."""
+    tag(
+        version,
+        {
+            "regen.verdict": str(verdict.decision),
+            "regen.reasons": json.dumps(list(verdict.reasons)),
+            "regen.against": "" if against is None else str(against),
+            "regen.ledger": json.dumps(verdict.to_json()["checks"]),
+        },
+    )
+
+
+def tag(version: Version, tags: Mapping[str, str]) -> None:
+    """Sets tags on a version."""
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    with speaking_plainly(f"tagging {version.model} {version.number}"):
+        for name, value in tags.items():
+            client.set_model_version_tag(version.model, str(version.number), name, value)

@@ -1,0 +1,170 @@
+"""Measures both candidates and, on the same rows and latents, the champions they would replace; writes the report."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import precision_recall_curve, roc_curve
+
+from regen.core import files
+from regen.core.config import Metric
+from regen.core.errors import RegenError
+from regen.core.seeds import derive
+from regen.data.splits import Dataset, unit_interval
+from regen.evaluation import anomaly, measure, report
+from regen.evaluation.intervals import Estimate
+from regen.evaluation.measure import Measured
+from regen.models import storage
+from regen.models.extractor import Extractor
+from regen.models.networks import to_tensor
+from regen.registry import packaging, tracking, versions
+from regen.stages.base import Context, Outcome, jsonable, perform
+from regen.stages.prepare import dataset as prepared
+from regen.stages.train import open_run
+from regen.training import gan
+
+KINDS = ("vae", "gan")
+
+
+def champions(context: Context) -> dict[str, int | None]:
+    """The number of each kind's champion version; None where there is none."""
+    tracking.open_store(context.workspace)
+    found = {kind: versions.by_alias(context.config.model_name(kind), versions.CHAMPION) for kind in KINDS}
+    return {kind: version.number if version else None for kind, version in found.items()}
+
+
+def evaluate(context: Context) -> Outcome:
+    """Writes evaluation.json, metrics.json, plots/*.csv, samples.png and report.html.
+
+    Raises:
+        EvaluationError: a figure cannot be computed.
+    """
+    against = champions(context)
+
+    def body(work: Path, out: Path) -> None:
+        context.progress.say(
+            "  evaluate: measuring the candidates" + (" and the champions" if any(against.values()) else "")
+        )
+        _evaluate(context, against, out)
+
+    return perform(
+        context, "evaluate", body, lambda out: files.read_json(out / "evaluation.json")["against"] == against
+    )
+
+
+def result(context: Context) -> dict[str, Any]:
+    """What `evaluate` wrote to evaluation.json."""
+    found: dict[str, Any] = files.read_json(context.results("evaluate") / "evaluation.json")
+    return found
+
+
+def estimates(raw: Mapping[str, Mapping[str, float]] | None) -> dict[str, Estimate] | None:
+    """Estimates as evaluation.json holds them."""
+    return None if raw is None else {name: Estimate(**values) for name, values in raw.items()}
+
+
+def _measure(context: Context, kind: str, model: Any, dataset: Dataset, extractor: Extractor) -> Measured:
+    measured_by = measure.measure_vae if kind == "vae" else measure.measure_gan
+    return measured_by(model, dataset, extractor, context.config.evaluation, context.config.seed)
+
+
+def _evaluate(context: Context, against: dict[str, int | None], out: Path) -> None:
+    config, dataset = context.config, prepared(context)
+    rules, seed = config.evaluation, config.seed
+    extractor: Extractor = storage.load(context.results("train_extractor"), "extractor")
+    candidates = {kind: storage.load(context.results(f"train_{kind}"), packaging.NETWORK[kind]) for kind in KINDS}
+    measured = {kind: _measure(context, kind, model, dataset, extractor) for kind, model in candidates.items()}
+    models: dict[str, Any] = {}
+    for kind, number in against.items():
+        entry: dict[str, Any] = {
+            "estimates": measured[kind].estimates(rules), "side": measured[kind].side,
+            "champion": None, "difference": None,
+        }  # fmt: skip
+        if number is not None:
+            entry |= _against(context, kind, number, measured[kind], dataset, extractor)
+        models[kind] = entry
+    untrained = measure.measure_samples(
+        gan.build(config.gan, dataset.shape, seed)[0], dataset.pixels("test"), extractor, rules, seed
+    )
+    vae_on_all = measure.measure_samples(candidates["vae"], dataset.pixels("test"), extractor, rules, seed)
+    test = to_tensor(dataset.pixels("test"))
+    positions = np.searchsorted(sorted(set(dataset.labels.tolist())), dataset.labels[dataset.rows("test")])
+    found = {
+        "against": against,
+        "models": models,
+        "rows": {split: len(dataset.rows(split)) for split in ("train", "validation", "test", "extractor")},
+        "anomaly_class": config.data.anomaly_class,
+        "extractor": {
+            "name": f"{config.project}-extractor",
+            "sha256": files.sha256(context.results("train_extractor") / "extractor.safetensors"),
+            "features": config.extractor.features,
+            "accuracy": float((extractor.classes(test).numpy() == positions).mean()),
+        },
+        "frechet_floor": measure.real_floor(dataset, extractor, rules, seed).estimate(rules.confidence),
+        "frechet_untrained": untrained.estimates(rules)["frechet_distance"],
+        "frechet_vae_all_classes": vae_on_all.estimates(rules)["frechet_distance"],
+        "frechet_gan_minus_vae": measured["gan"].difference(vae_on_all, rules)["frechet_distance"],
+        "baselines": measure.measure_baselines(dataset, rules, seed),
+        "parameters": {
+            kind: files.read_json(context.results(f"train_{kind}") / "network.json")["parameters"] for kind in KINDS
+        },
+        "seconds": {kind: open_run(context, kind).training_seconds() for kind in KINDS},
+    }
+    plain = jsonable(found)
+    files.write_json(out / "evaluation.json", plain)
+    files.write_json(out / "metrics.json", _metrics(plain))
+    curves = _write_plots(context, dataset, measured["vae"], out / "plots")
+    report.write(out, config, plain, report.Pictures.of(dataset, candidates["vae"], measured), curves)
+
+
+def _against(
+    context: Context, kind: str, number: int, candidate: Measured, dataset: Dataset, extractor: Extractor
+) -> dict[str, Any]:
+    rules, name = context.config.evaluation, context.config.model_name(kind)
+    try:
+        model = packaging.load_network(kind, versions.by_number(name, number).uri)
+        champion = _measure(context, kind, model, dataset, extractor)
+        champion_estimates: Mapping[Metric, Estimate] = champion.estimates(rules)
+        difference = candidate.difference(champion, rules)
+    except (RegenError, RuntimeError) as error:  # an unusable champion must not pass for a missing one
+        return {"champion": {"version": number, "error": str(error)}, "difference": {}}
+    return {"champion": {"version": number, "estimates": champion_estimates}, "difference": difference}
+
+
+def _metrics(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers alone, for `dvc metrics`; nothing in it depends on a clock or on a champion."""
+    figures: dict[str, Any] = {
+        kind: {name: round(values["value"], 6) for name, values in model["estimates"].items()}
+        for kind, model in plain["models"].items()
+    }
+    figures["frechet_floor"] = round(plain["frechet_floor"]["value"], 6)
+    figures["extractor_accuracy"] = round(plain["extractor"]["accuracy"], 6)
+    return figures
+
+
+def _write_plots(context: Context, dataset: Dataset, vae: Measured, folder: Path) -> dict[str, pd.DataFrame]:
+    folder.mkdir()
+    tables = {kind: pd.read_csv(context.results(f"train_{kind}") / "curve.csv") for kind in ("vae", "gan", "extractor")}
+    if dataset.anomaly_class is not None and vae.scores is not None:
+        is_anomaly = dataset.is_anomaly[dataset.rows("test")]
+        train = unit_interval(dataset.pixels("train", normal_only=True))
+        test = unit_interval(dataset.pixels("test"))
+        scores = {"VAE": vae.scores} | {
+            name: fit(train, test, derive(context.config.seed, name)) for name, fit in anomaly.BASELINES.items()
+        }
+        rows: dict[str, list[pd.DataFrame]] = {"roc": [], "precision_recall": []}
+        for name, values in scores.items():
+            false_positives, true_positives, _ = roc_curve(is_anomaly, values)
+            precision, recall, _ = precision_recall_curve(is_anomaly, values)
+            rows["roc"].append(
+                pd.DataFrame(
+                    {"detector": name, "false_positive_rate": false_positives, "true_positive_rate": true_positives}
+                )
+            )
+            rows["precision_recall"].append(pd.DataFrame({"detector": name, "recall": recall, "precision": precision}))
+        tables |= {name: pd.concat(parts) for name, parts in rows.items()}
+        for name in rows:
+            tables[name].to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
+    return tables

@@ -1,0 +1,78 @@
+"""Judges both candidates by the gate, keeps the ledger, and promotes those that win."""
+
+from pathlib import Path
+from typing import Any
+
+from regen.core import files
+from regen.evaluation.gate import Decision, Verdict, judge
+from regen.registry import promotion, tracking, versions
+from regen.registry.versions import FINGERPRINT, Version
+from regen.stages import evaluate, register
+from regen.stages.base import Context, Outcome, perform
+from regen.stages.evaluate import estimates
+
+
+def finished(context: Context) -> dict[str, Version] | None:
+    """The versions that these very inputs gave, when all has been done for them already; else None."""
+    tracking.open_store(context.workspace)
+    if not all(context.folder(stage).is_done() for stage in ("evaluate", "promote")):
+        return None
+    return _judged(context)
+
+
+def _judged(context: Context) -> dict[str, Version] | None:
+    found = register.candidates(context)
+    if found and all(version.tags.get(FINGERPRINT) == context.fingerprint for version in found.values()):
+        return found
+    return None
+
+
+def promote(context: Context) -> Outcome:
+    """Writes verdicts.json: what became of each candidate, and why.
+
+    Raises:
+        RegistryError: a champion has changed since the comparison, or a winner fails its smoke test.
+    """
+    tracking.open_store(context.workspace)
+
+    def body(work: Path, out: Path) -> None:
+        found = evaluate.result(context)
+        candidates = register.candidates(context) or {}
+        verdicts = {kind: _decide(context, kind, version, found) for kind, version in candidates.items()}
+        files.write_json(out / "verdicts.json", verdicts)
+        for version in candidates.values():
+            versions.tag(version, {FINGERPRINT: context.fingerprint})
+
+    return perform(context, "promote", body, lambda out: _judged(context) is not None)
+
+
+def result(context: Context) -> dict[str, Any]:
+    """What `promote` wrote to verdicts.json."""
+    found: dict[str, Any] = files.read_json(context.results("promote") / "verdicts.json")
+    return found
+
+
+def _decide(context: Context, kind: str, version: Version, found: dict[str, Any]) -> dict[str, Any]:
+    mode, against = context.config.gate.mode, found["against"][kind]
+    if versions.CHAMPION in version.aliases:
+        verdict = Verdict(Decision.HOLD, ("it is the champion already",))
+    elif mode == "off":
+        verdict = Verdict(Decision.HOLD, ("gate.mode is off, so nothing is judged",))
+    else:
+        entry = found["models"][kind]
+        rules = getattr(context.config.gate, kind)
+        verdict = judge(rules, estimates(entry["estimates"]) or {}, estimates(entry["difference"]))
+    promoted = verdict.decision == Decision.PROMOTE and mode == "automatic"
+    versions.record_verdict(version, verdict, against)
+    run = tracking.Run(version.run_id)
+    run.tag({"regen.verdict": str(verdict.decision), "regen.version": str(version.number)})
+    if promoted:
+        promotion.promote(context.workspace, version, "gate", "; ".join(verdict.reasons), against)
+    entry = {
+        **verdict.to_json(), "model": version.model, "version": version.number, "against": against,
+        "promoted": promoted or versions.CHAMPION in version.aliases, "mode": mode,
+    }  # fmt: skip
+    ledger = context.folder("promote").work / f"{kind}-ledger.json"
+    files.write_json(ledger, entry)
+    run.log_files({ledger: "gate"})
+    return entry

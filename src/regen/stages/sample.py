@@ -1,0 +1,37 @@
+"""Draws images from a registered model into a grid or a folder."""
+
+from pathlib import Path
+
+import torch
+
+from regen.core import files
+from regen.core.errors import ConfigError, writes_to
+from regen.core.workspace import Workspace
+from regen.evaluation.pictures import grid, png
+from regen.models.networks import to_pixels
+from regen.registry import packaging, tracking, versions
+from regen.registry.versions import Version
+
+
+def sample_images(workspace: Workspace, reference: str, n: int, seed: int, out: Path) -> Version:
+    """Writes `n` images, as one grid if `out` ends in .png, else one file each into the folder `out`.
+
+    Raises:
+        RegistryError: there is no such model.
+        ConfigError: `out` ends as another kind of file.
+    """
+    if out.suffix not in ("", ".png"):
+        raise ConfigError(f"--out {out} ends in {out.suffix}; name a .png file for a grid, or a folder")
+    tracking.open_store(workspace)
+    version = versions.resolve(reference)
+    network = packaging.load_network(version.kind, version.uri)
+    pixels = to_pixels(network.sample(n, torch.Generator().manual_seed(seed)))
+    if out.suffix == ".png":
+        with files.replacing(out) as temporary:
+            temporary.write_bytes(png(grid(pixels)))
+        return version
+    with writes_to(out):
+        out.mkdir(parents=True, exist_ok=True)
+        for number, image in enumerate(pixels):
+            (out / f"{number:06d}.png").write_bytes(png(image))
+    return version

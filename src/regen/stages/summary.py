@@ -1,0 +1,99 @@
+"""What a run came to, for the terminal, for machines and for Prefect's page."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from regen.evaluation.intervals import Estimate
+from regen.evaluation.report import LABELS, comparison_table, frechet_note
+from regen.stages import evaluate, promote
+from regen.stages.base import Context
+
+
+@dataclass(frozen=True)
+class ModelSummary:
+    """One model's part of the summary."""
+
+    model: str
+    version: int
+    decision: str
+    promoted: bool
+    reasons: tuple[str, ...]
+    champion: int | None
+    """The champion it was compared with."""
+    figures: dict[str, tuple[str, str]]
+    """Label to the candidate's and the champion's figure; the latter is empty without a champion."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run came to."""
+
+    project: str
+    data_version: str
+    fingerprint: str
+    reused: bool
+    """Whether an earlier run had done all of it."""
+    report: str
+    """Path of the report."""
+    note: str
+    """What the Fréchet distances are measured in, and what real rows reach."""
+    models: tuple[ModelSummary, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        return asdict(self)
+
+
+def summarise(context: Context, *, reused: bool) -> Summary:
+    """Reads the summary from what `evaluate` and `promote` wrote."""
+    found, verdicts = evaluate.result(context), promote.result(context)
+    models = []
+    for kind, verdict in verdicts.items():
+        entry = found["models"][kind]
+        champion = (entry["champion"] or {}).get("estimates", {})
+        figures = {
+            label: (str(Estimate(**mine[name])), str(Estimate(**champion[name])) if name in champion else "")
+            for name, label in LABELS.items()
+            if name in (mine := entry["estimates"])
+        }
+        models.append(
+            ModelSummary(
+                verdict["model"], verdict["version"], verdict["decision"], verdict["promoted"],
+                tuple(verdict["reasons"]), verdict["against"], figures,
+            )
+        )  # fmt: skip
+    report = context.workspace.outputs(context.config.project) / "evaluate" / "report.html"
+    return Summary(
+        context.config.project, context.data_version, context.fingerprint, reused,
+        str(report.relative_to(context.workspace.root)), frechet_note(found), tuple(models),
+    )  # fmt: skip
+
+
+def find_finished(context: Context) -> Summary | None:
+    """The summary of an earlier run on these very inputs, if there was one."""
+    return summarise(context, reused=True) if promote.finished(context) else None
+
+
+def report_markdown(context: Context) -> str:
+    """The figures as Prefect's page shows them."""
+    found = evaluate.result(context)
+    lines = ["| question | GAN | VAE | perfect |", "|---|---|---|---|"]
+    lines += [f"| {' | '.join(row)} |" for row in comparison_table(found)]
+    path = context.results("evaluate") / "report.html"
+    return "\n".join(["# GAN versus VAE", "", *lines, "", f"The whole report: `{path}`, and in both MLflow runs.", ""])
+
+
+def summary_markdown(summary: Summary) -> str:
+    """The verdicts as Prefect's page shows them."""
+    lines = [f"# {summary.project}", ""]
+    for model in summary.models:
+        lines += [
+            f"## {model.model}, version {model.version}: {model.decision}",
+            "",
+            *(f"- {r}" for r in model.reasons),
+            "",
+        ]
+        lines += [f"| figure | candidate | champion {model.champion or ''} |", "|---|---|---|"]
+        lines += [f"| {label} | {mine} | {theirs or '–'} |" for label, (mine, theirs) in model.figures.items()]
+        lines.append("")
+    return "\n".join(lines)

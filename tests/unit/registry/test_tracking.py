@@ -1,0 +1,169 @@
+"""The tracking store opens for many at once, finds a run again by its key, and says plainly what is wrong."""
+
+import subprocess
+import sys
+
+import pytest
+
+from regen.core.environment import embedded
+from regen.core.errors import RegistryError, StorageError
+from regen.core.workspace import Workspace
+from regen.registry import tracking
+from regen.registry.tracking import Run
+
+OPEN = """\
+from pathlib import Path
+from regen.core.environment import bootstrap
+from regen.core.workspace import Workspace
+from regen.registry import tracking
+workspace = Workspace(Path.cwd())
+bootstrap(workspace)
+tracking.open_store(workspace)
+print(tracking.Run.of_key(workspace, "digits", "run", "key", {}).id)
+"""
+
+
+def status_of(run):
+    """RUNNING, FINISHED, FAILED or KILLED."""
+    import mlflow
+
+    return mlflow.MlflowClient().get_run(run.id).info.status
+
+
+def test_four_processes_open_a_fresh_store_at_once(tmp_path, monkeypatch):
+    for name in embedded(Workspace(tmp_path)):
+        monkeypatch.delenv(name, raising=False)
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", OPEN], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(4)
+    ]
+
+    said = [process.communicate(timeout=120) for process in processes]
+
+    assert [process.returncode for process in processes] == [0] * 4, said
+    assert all(len(out.strip()) == 32 for out, _ in said)
+
+
+def test_a_run_is_found_again_by_its_key(store):
+    first = Run.of_key(store.workspace, "found", "run", "one", {"colour": "red"})
+
+    again = Run.of_key(store.workspace, "found", "run", "one", {})
+    other = Run.of_key(store.workspace, "found", "run", "two", {})
+
+    assert again == first != other
+    assert again.data().tags["colour"] == "red"
+
+
+def test_parameters_that_are_recorded_already_stay_as_they_are(store):
+    run = Run.of_key(store.workspace, "parameters", "run", "one", {})
+    run.log_params({"width": 4})
+
+    run.log_params({"width": 8, "images": 64})
+
+    assert run.data().params == {"width": "4", "images": "64"}
+
+
+def test_a_run_is_running_while_it_runs_and_finished_after(store):
+    run = Run.of_key(store.workspace, "ends", "run", "well", {})
+
+    with run.running():
+        during = status_of(run)
+
+    assert during == "RUNNING"
+    assert status_of(run) == "FINISHED"
+
+
+@pytest.mark.parametrize(("raised", "status"), [(ValueError, "FAILED"), (KeyboardInterrupt, "KILLED")])
+def test_a_run_says_how_it_was_cut_short(store, raised, status):
+    run = Run.of_key(store.workspace, "ends", "run", status, {})
+
+    with pytest.raises(raised), run.running():
+        raise raised
+
+    assert status_of(run) == status
+
+
+def test_artifacts_of_the_embedded_store_lie_in_mlruns(store):
+    import mlflow
+
+    owner = tracking.experiment_id(store.workspace, "placed")
+
+    location = mlflow.MlflowClient().get_experiment(owner).artifact_location
+    assert location == (store.workspace.mlruns / "artifacts" / "placed").as_uri()
+
+
+def test_a_server_out_of_reach_is_named_in_one_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
+
+    with pytest.raises(
+        RegistryError, match=r"http://127\.0\.0\.1:1 does not answer .*unset MLFLOW_TRACKING_URI"
+    ) as met:
+        tracking.open_store(Workspace(tmp_path))
+
+    assert "\n" not in str(met.value)
+
+
+def test_a_database_that_is_none_is_refused_in_one_line(tmp_path, monkeypatch):
+    workspace = Workspace(tmp_path)
+    workspace.mlruns.mkdir()
+    (workspace.mlruns / "mlflow.db").write_text(
+        "no database at all, but long enough to be taken for a damaged one\n" * 9
+    )
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", embedded(workspace)["MLFLOW_TRACKING_URI"])
+
+    with pytest.raises(RegistryError, match="opening the store") as met:
+        tracking.open_store(workspace)
+
+    assert "\n" not in str(met.value)
+
+
+@pytest.mark.parametrize(
+    ("reason", "hint"),
+    [
+        ("attempt to write a readonly database", "is its disk read-only"),
+        ("unable to open database file", "is its disk read-only"),
+        ("database or disk is full", "free some space"),
+        ("disk I/O error", "free some space"),
+    ],
+)
+def test_a_disk_that_refuses_the_database_is_a_storage_error(reason, hint):
+    import sqlite3
+
+    with pytest.raises(StorageError, match=hint), tracking.speaking_plainly("writing"):
+        raise sqlite3.OperationalError(reason)
+
+
+def test_the_commit_is_unknown_outside_a_repository(tmp_path):
+    assert tracking.git_commit(tmp_path) == "unknown"
+
+
+def test_a_commit_with_changed_files_is_called_dirty(tmp_path):
+    def git(*arguments):
+        identity = ["-c", "user.name=ada", "-c", "user.email=ada@example.org"]
+        subprocess.run(["git", *identity, *arguments], cwd=tmp_path, check=True, capture_output=True)
+
+    git("init", "-q")
+    (tmp_path / "file").write_text("one")
+    git("add", "file")
+    git("commit", "-qm", "one")
+    clean = tracking.git_commit(tmp_path)
+
+    (tmp_path / "file").write_text("two")
+
+    assert len(clean) == 40
+    assert tracking.git_commit(tmp_path) == f"{clean}-dirty"
+
+
+def test_training_seconds_come_from_the_speed_of_each_stretch_the_last_word_counting(store):
+    run = Run.of_key(store.workspace, "speed", "run", "one", {})
+
+    run.log_metrics({tracking.SPEED: 10.0}, step=100)
+    run.log_metrics({tracking.SPEED: 20.0}, step=200)
+    first = run.training_seconds()
+    run.log_metrics({tracking.SPEED: 50.0}, step=200)
+
+    assert (first, run.training_seconds()) == (15.0, 12.0)

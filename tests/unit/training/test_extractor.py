@@ -1,0 +1,38 @@
+"""The extractor's loop: it learns the classes it is given."""
+
+import torch
+
+from regen.core.config import ExtractorConfig
+from regen.training.engine import Runtime
+from regen.training.extractor import build, train_extractor
+
+CONFIG = ExtractorConfig(width=2, features=4, images=300 * 16, batch_size=16)
+
+
+def stripes(n: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images with a bright band at one of three heights, and which."""
+    rng = torch.Generator().manual_seed(seed)
+    classes = torch.arange(n) % 3
+    images = 0.3 * torch.rand(n, 1, 9, 9, generator=rng)
+    for row in range(n):
+        images[row, :, 3 * classes[row] : 3 * classes[row] + 3] += 0.6
+    return images, classes
+
+
+def test_a_few_hundred_steps_lower_the_loss_and_name_new_rows_rightly() -> None:
+    images, classes = stripes(90, 0)
+
+    done = train_extractor(CONFIG, images, classes, 3, 0, Runtime(log_every_images=50 * 16))
+
+    unseen, theirs = stripes(60, 1)
+    assert done.curve[-1]["cross_entropy"] < 0.5 * done.curve[0]["cross_entropy"]
+    assert done.curve[-1]["accuracy"] > done.curve[0]["accuracy"]
+    assert (done.extractor.classes(unseen) == theirs).float().mean() > 0.95
+    assert not done.extractor.training
+
+
+def test_untrained_weights_follow_the_seed() -> None:
+    one, same, other = (build(CONFIG, (1, 9, 9), 3, seed).classifier.weight for seed in (0, 0, 1))
+
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
