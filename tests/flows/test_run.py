@@ -100,7 +100,7 @@ def test_the_second_run_has_nothing_to_do(second_run):
 
 def test_a_weak_run_is_registered_and_not_promoted_and_says_why(weak_run):
     assert weak_run.done.returncode == 0, weak_run.done.stderr
-    assert weak_run.done.stdout.count("REJECT: it is registered and not promoted") == 2
+    assert weak_run.done.stdout.count("REJECT: it is registered, and not the champion") == 2
     assert "floor not met: reconstruction_ssim: wanted at least 0.3, got 0." in weak_run.done.stdout
     assert "floor not met: frechet_distance: wanted at most 60, got " in weak_run.done.stdout
     assert "guard not met: reconstruction_mse" in weak_run.done.stdout

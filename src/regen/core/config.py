@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from regen.core.errors import ConfigError
 
@@ -170,6 +170,12 @@ class GateConfig(Section):
     """Rules for the VAE."""
     gan: GateRules = GateRules()
     """Rules for the GAN."""
+
+    @field_validator("mode", mode="before")
+    @classmethod
+    def off_is_a_word(cls, value: object) -> object:
+        """YAML reads a bare off as false."""
+        return "off" if value is False else value
 
 
 class Config(Section):

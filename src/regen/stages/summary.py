@@ -1,10 +1,11 @@
 """What a run came to, for the terminal, for machines and for Prefect's page."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from regen.evaluation.intervals import Estimate
 from regen.evaluation.report import LABELS, comparison_table, frechet_note
+from regen.registry.versions import CHAMPION
 from regen.stages import evaluate, promote
 from regen.stages.base import Context
 
@@ -17,6 +18,7 @@ class ModelSummary:
     version: int
     decision: str
     promoted: bool
+    """Whether it is the champion now."""
     reasons: tuple[str, ...]
     champion: int | None
     """The champion it was compared with."""
@@ -71,7 +73,11 @@ def summarise(context: Context, *, reused: bool) -> Summary:
 
 def find_finished(context: Context) -> Summary | None:
     """The summary of an earlier run on these very inputs, if there was one."""
-    return summarise(context, reused=True) if promote.finished(context) else None
+    if (versions := promote.finished(context)) is None:
+        return None
+    earlier = summarise(context, reused=True)
+    champions = {version.model for version in versions.values() if CHAMPION in version.aliases}
+    return replace(earlier, models=tuple(replace(m, promoted=m.model in champions) for m in earlier.models))
 
 
 def report_markdown(context: Context) -> str:

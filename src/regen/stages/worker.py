@@ -44,8 +44,8 @@ def run_in_process(context: Context, stage: str) -> Outcome:
             if sys.exc_info()[0] is not None:
                 child.terminate()
             child.stdin.close()
-        code = child.wait()
-        listener.join(timeout=5)
+            code = child.wait()
+            listener.join(timeout=5)  # before the pipe is closed under it
     if outcome is not None:
         return outcome
     if code < 0:

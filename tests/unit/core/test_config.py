@@ -231,3 +231,11 @@ def test_the_keys_are_those_of_every_section() -> None:
 
     assert {"project", "vae", "vae.width", "gate.vae.floors", "gate.mode"} <= set(known)
     assert len(known) == len(set(known))
+
+
+def test_a_gate_that_is_off_may_be_written_as_yaml_reads_it(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text("project: digits\ngate: {mode: off}\n")
+
+    assert load(path).gate.mode == "off"
+    assert load(path, {"gate.mode": "off"}).gate.mode == "off"
