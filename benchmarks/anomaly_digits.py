@@ -32,7 +32,7 @@ TARGETS = {"vae_auc": 0.95, "knn_auc_margin": 0.01}
 def measure(config: Config) -> dict[str, tuple[float, float]]:
     """AUC and AP of each method with `config`'s anomaly class."""
     prepare_process(1)
-    raw = sources.SOURCES[config.data.source]()
+    raw = sources.load(config.data)
     table = schemas.validate(raw, config.data)
     dataset = Dataset.build(raw.images, raw.labels, table, config.data, config.seed)
     is_anomaly = dataset.is_anomaly[dataset.rows("test")]

@@ -186,14 +186,18 @@ def data_status(config: Path, as_json: bool) -> None:
 @config_option
 @as_json
 def data_pull(config: Path, as_json: bool) -> None:
-    """Bring the data to its recorded version: from DVC's cache or remote, else from the source."""
-    from regen.data import versions
+    """Bring the data to its recorded version: from DVC's cache or remote, else from the source.
+
+    Images of a folder that cannot be read are set aside: data/PROJECT/quarantine.csv lists them with the reason.
+    """
+    from regen.data import sources, versions
 
     context = _context(config)
     project = context.config.project
-    origin = versions.pull(context.workspace, project, context.config.data.source)
+    origin = versions.pull(context.workspace, project, context.config.data)
     if as_json:
-        _print_json({"project": project, "version": context.data_version, "from": origin})
+        aside = sources.quarantined(context.workspace.data(project))
+        _print_json({"project": project, "version": context.data_version, "from": origin, "quarantined": aside})
     else:
         met = "was there already" if origin == "here" else f"came from the {origin}"
         click.echo(f"data/{project} {met}: version {context.data_version}")
@@ -213,11 +217,13 @@ def models(model: str | None, as_json: bool) -> None:
     epilog=example(
         "regen sample digits-gan",
         "regen sample digits-gan@previous --n 100 --seed 7 --out digits.png",
+        "regen sample digits-gan --n 16 --class 3",
         "regen sample digits-gan/2 --n 1000 --out folder/",
     )
 )
 @click.argument("model")
 @click.option("--n", default=64, show_default=True, type=click.IntRange(1, 1_000_000), help="How many images.")
+@click.option("--class", "wanted", help="Class that all of them shall be of.  [default: as the classes are frequent]")
 @click.option(
     "--seed", default=0, show_default=True, type=click.IntRange(0), help="The same seed gives the same images."
 )
@@ -227,12 +233,12 @@ def models(model: str | None, as_json: bool) -> None:
     help="A .png file for one grid, or a folder for a file an image.  [default: MODEL.png]",
 )
 @as_json
-def sample(model: str, n: int, seed: int, out: Path | None, as_json: bool) -> None:
+def sample(model: str, n: int, wanted: str | None, seed: int, out: Path | None, as_json: bool) -> None:
     """Draw images from a registered MODEL: NAME (its champion), NAME@ALIAS or NAME/NUMBER."""
     from regen.stages.sample import sample_images
 
     target = out or Path(model.replace("@", "-").replace("/", "-") + ".png")
-    drawn = sample_images(_workspace(), model, n, seed, target)
+    drawn = sample_images(_workspace(), model, n, seed, target, wanted)
     if as_json:
         _print_json({"model": drawn.model, "version": drawn.number, "n": n, "seed": seed, "out": str(target)})
     else:

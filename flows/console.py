@@ -49,7 +49,7 @@ def run_retrain(context: Context) -> Summary:
     from flows.up import use_running_server
     from regen.stages.summary import find_finished
 
-    versions.pull(context.workspace, context.config.project, context.config.data.source)
+    versions.pull(context.workspace, context.config.project, context.config.data, progress.current().say)
     if (earlier := find_finished(context)) is not None:
         return earlier
     require_room(context.workspace)
@@ -73,9 +73,11 @@ def run_retrain(context: Context) -> Summary:
 
 def _end_at_once(number: int, frame: FrameType | None) -> None:
     """Ends every process of this run, then this one: Prefect would first wait for its tasks, and so for the trainings."""
-    print(
-        "error: stopped; what was finished is kept, and the next run goes on from the last checkpoint", file=sys.stderr
-    )
+    cursor = "\x1b[?25h" if sys.stderr.isatty() else ""  # the bars hide it
+    told = "error: stopped; what was finished is kept, and the next run goes on from the last checkpoint"
+    print(cursor + told, file=sys.stderr, flush=True)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stderr.fileno())  # Prefect's threads would complain of the server that goes away
     children = psutil.Process().children(recursive=True)
     for child in children:
         with suppress(psutil.NoSuchProcess):

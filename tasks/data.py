@@ -15,7 +15,7 @@ from tasks.common import context_of, shown
 def pull_data(config: Config) -> str:
     """Brings data/PROJECT to what data.dvc records, and says its version."""
     context = context_of(config)
-    versions.pull(context.workspace, config.project, config.data.source)
+    versions.pull(context.workspace, config.project, config.data)
     return context.data_version
 
 

@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from flows.up import state_file, use_running_server
+from regen.core.config import DataConfig
 from regen.core.workspace import Workspace
 from regen.data import sources, versions
 from tests.conftest import make_project
@@ -102,7 +103,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("up") / "project"
     with pytest.MonkeyPatch.context() as monkeypatch:
         make_project(root, monkeypatch)
-        sources.materialise("digits", Workspace(root).data("digits"))
+        sources.materialise(DataConfig(), Workspace(root).data("digits"))
         versions.add(Workspace(root))
     return root
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from regen.core.config import DataConfig
 from regen.core.workspace import Workspace
 from regen.data import sources, versions
 from tests.conftest import make_project
@@ -118,7 +119,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("template") / "project"
     with pytest.MonkeyPatch.context() as monkeypatch:
         make_project(root, monkeypatch)
-        sources.materialise("digits", Workspace(root).data("digits"))
+        sources.materialise(DataConfig(), Workspace(root).data("digits"))
         versions.add(Workspace(root))
     return root
 

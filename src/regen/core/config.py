@@ -13,12 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from regen.core.errors import ConfigError
 
-Network = Literal["conv", "mlp"]
+Network = Literal["conv", "mlp", "transformer"]
 Metric = Literal[
     "anomaly_auc", "anomaly_ap", "reconstruction_mse", "reconstruction_psnr", "reconstruction_ssim",
-    "frechet_distance", "class_shift",
+    "negative_elbo_bits", "iwae_bits", "frechet_distance", "recall", "coverage", "class_shift",
 ]  # fmt: skip
 """Every figure that a gate can judge by."""
+Likelihood = Literal["gaussian", "bernoulli"]
+GanLoss = Literal["r3", "ns", "ns-r1", "hinge", "wgan-gp"]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -33,8 +35,16 @@ class Section(BaseModel):
 class DataConfig(Section):
     """Where the rows come from, what makes them valid, and how they are split."""
 
-    source: Literal["digits"] = "digits"
-    """Name of the source that materialises `data/PROJECT/`."""
+    source: Annotated[str, Field(pattern=r"^(digits|mnist|fashion-mnist|cifar10|folder:.+)$")] = "digits"
+    """What materialises `data/PROJECT/`: digits, mnist, fashion-mnist, cifar10, or folder:PATH with a subfolder a class."""
+    file: str | None = None
+    """A local copy of the source's archive, or the folder of its files, instead of a download."""
+    resolution: Count = 32
+    """Height and width in pixels that a folder's images are brought to."""
+    channels: Literal[1, 3] = 3
+    """1 makes a folder's images grey, 3 colour."""
+    max_rows: Count | None = None
+    """Most rows to take of the source, spread evenly over it; all when absent."""
     anomaly_class: int | None = None
     """The class that the VAE never trains on and that its test counts as the anomaly; none when absent."""
     min_per_class: Count = 50
@@ -62,6 +72,12 @@ class TrainingConfig(Section):
 
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
     """auto, cpu, cuda, cuda:N or mps; auto takes an accelerator where there is one."""
+    devices: Count = 1
+    """How many devices of that kind one training runs on, each with its share of every batch (torch.distributed)."""
+    precision: Literal["auto", "32", "bf16"] = "auto"
+    """Arithmetic of the networks: auto takes bf16 on a CUDA device and 32 bits elsewhere."""
+    resident_mib: Count = 2048
+    """Data up to this size is kept on the device, in MiB; beyond, batches are read ahead from a memory-mapped file."""
     threads: Count = 1
     """CPU threads of one training process; results are equal bit for bit only at the same number."""
     log_every_images: Count = 12_800
@@ -76,25 +92,33 @@ class VaeConfig(Section):
     """The VAE: σ-VAE likelihood (Rybkin et al., 2021), AdamW with a cosine, β warmed up linearly."""
 
     network: Network = "conv"
-    """conv (strided convolutions) or mlp (fully connected), for both encoder and decoder."""
+    """conv (strided convolutions), mlp (fully connected) or transformer, for both encoder and decoder."""
     width: Count = 16
     """Channels at the full resolution, doubled at each halving; a fully connected layer has 16 times as many units."""
     latent_dim: Count = 16
     """Dimensions of the latent space."""
+    likelihood: Likelihood = "gaussian"
+    """gaussian with one calibrated σ, or bernoulli for images of pixels 0 and 255 only."""
     images: Count = 128_000
     """Budget: how many images training sees."""
+    seconds: Positive | None = None
+    """Budget: how many seconds training takes at most; its schedules end with whichever budget ends first."""
     batch_size: Count = 64
     """Images in a step."""
     learning_rate: Positive = 1e-3
     """AdamW's, at the start; it falls to 0 along a cosine."""
     warmup_share: Share = 0.2
     """Share of the budget over which β rises from 0 to 1."""
+    free_bits: Annotated[float, Field(ge=0)] = 0.05
+    """Nats a latent dimension may hold for free once active units have fallen under a tenth; 0 never."""
     ema_half_life_images: Count = 10_000
     """Images after which a weight's share in the average has halved."""
     score_draws: Count = 16
     """Latent draws, from a fixed seed, that one anomaly score averages over."""
     score_neighbours: Annotated[int, Field(ge=0)] = 2
-    """Nearest training rows whose distance joins −ELBO in the anomaly score; 0 leaves −ELBO alone."""
+    """Nearest training rows that the anomaly score compares an image with, beside −ELBO; 0 leaves −ELBO alone."""
+    score_reference: Count = 10_000
+    """Most training rows, spread evenly over all, that the score measures distances to; they are kept with the model."""
     flag_quantile: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     """A row is flagged when its score lies above this quantile of the validation rows' scores."""
 
@@ -102,14 +126,20 @@ class VaeConfig(Section):
 class GanConfig(Section):
     """The GAN: R3GAN's loss and schedules (Huang et al., NeurIPS 2024), scaled with the budget."""
 
+    loss: GanLoss = "r3"
+    """r3 (R3GAN), ns (non-saturating), ns-r1 (with R1), hinge, or wgan-gp."""
+    conditional: bool = True
+    """Whether the GAN learns each class by its label, so that samples of one class can be asked for."""
     network: Network = "conv"
-    """conv (strided convolutions) or mlp (fully connected), for both generator and discriminator."""
+    """conv (strided convolutions), mlp (fully connected) or transformer, for both generator and discriminator."""
     width: Count = 16
     """Channels at the full resolution, doubled at each halving; a fully connected layer has 16 times as many units."""
     latent_dim: Count = 64
     """Dimensions of the latent space."""
     images: Count = 192_000
     """Budget: how many real images the discriminator sees."""
+    seconds: Positive | None = None
+    """Budget: how many seconds training takes at most; its schedules end with whichever budget ends first."""
     batch_size: Count = 32
     """Real images in a step."""
     learning_rate: Positive = 1e-3
@@ -117,11 +147,15 @@ class GanConfig(Section):
     final_learning_rate: Positive = 1e-4
     """Adam's, at the end; a cosine leads there."""
     penalty_weight: Positive = 0.5
-    """γ of the two gradient penalties at the start; a cosine leads it to a tenth."""
+    """γ of the gradient penalties at the start; a cosine leads it to a tenth. Of wgan-gp, λ is twenty times this."""
     ema_half_life_share: Annotated[float, Field(gt=0, le=1)] = 0.05
     """The generator's average halves a weight's share after this share of the images seen so far."""
     augment_probability: Share = 0.3
-    """How often each augmentation touches what the discriminator sees, after a ramp over the first 30 % of the budget."""
+    """How often each augmentation touches what the discriminator sees at most; a ramp over 30 % of the budget leads there."""
+    augment_target: Annotated[float, Field(ge=0, lt=1)] = 0.6
+    """Augmentation grows only while the discriminator tells real from fake more surely than this; 0 grows it always."""
+    stop_on_collapse: bool = False
+    """Whether a collapse of the samples' diversity ends the training with an error; it always warns."""
 
 
 class ExtractorConfig(Section):

@@ -8,6 +8,7 @@ RegenError
 ├── DeviceError         the device that was asked for is not there
 ├── TrainingError       training cannot go on
 │   ├── DivergenceError     a loss or a gradient is not finite
+│   ├── CollapseError       the GAN's samples have lost their diversity
 │   └── KilledError         the training process was killed; a rerun goes on from its last checkpoint
 ├── EvaluationError     a figure cannot be computed from what was given
 ├── StorageError        a disk is full, read-only or otherwise refuses a write
@@ -72,6 +73,10 @@ class DivergenceError(TrainingError):
     """A loss or a gradient is not finite."""
 
 
+class CollapseError(TrainingError):
+    """The GAN's samples have lost their diversity."""
+
+
 class KilledError(TrainingError):
     """The training process was killed; a rerun goes on from its last checkpoint."""
 
@@ -92,7 +97,7 @@ BY_NAME: dict[str, type[RegenError]] = {
     kind.__name__: kind
     for kind in (
         RegenError, ConfigError, DataError, ValidationError, StaleDataError, DeviceError,
-        TrainingError, DivergenceError, KilledError, EvaluationError, StorageError, RegistryError,
+        TrainingError, DivergenceError, CollapseError, KilledError, EvaluationError, StorageError, RegistryError,
     )
 }  # fmt: skip
 """The tree by name, so that an error can cross from one process to another."""

@@ -1,40 +1,51 @@
 """Schemas: images are validated as a table with one row an image (pandera), all checks at once, each failing row named."""
 
 import hashlib
+import math
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int64
+from jaxtyping import Int64, Shaped, UInt8
 
-from regen.core.config import DataConfig
+from regen.core.config import DataConfig, Likelihood
 from regen.core.errors import Failure, ValidationError
-from regen.data.sources import RawImages
+from regen.data.raw import RawImages
 
+CHUNK = 4096
+"""Images that are looked at together, so that a set that is mapped to memory is never in it as a whole."""
 SHOWN = 5
 """How many failures the one-line message names; the error holds them all."""
 
 
 def describe(raw: RawImages) -> pd.DataFrame:
     """One row an image: label, size, dtype, range, contrast, the sha256 of its pixels, whether it repeats an earlier one."""
-    height, width, channels = raw.images.shape[1:]
-    flat = raw.images.reshape(len(raw.images), height * width * channels)
-    if flat.shape[1] == 0:  # no pixels: the shape says so, and the range is that of a blank image
-        flat = np.zeros((len(flat), 1), raw.images.dtype)
-    digests = [hashlib.sha256(row.tobytes()).hexdigest() for row in flat]
-    finite = np.isfinite(flat.astype(np.float64))
+    n, height, width, channels = raw.images.shape
+    parts = [_described(raw.images[at : at + CHUNK]) for at in range(0, n, CHUNK)]
+    minimum, maximum, finite = (np.concatenate([part[i] for part in parts] or [np.zeros(0)]) for i in range(3))
     table = pd.DataFrame(
         {
             "label": raw.labels,
             "shape": f"{height}x{width}x{channels}",
             "dtype": str(raw.images.dtype),
-            "minimum": flat.min(axis=1).astype(float),
-            "maximum": flat.max(axis=1).astype(float),
-            "finite": finite.all(axis=1),
-            "sha256": digests,
+            "minimum": minimum.astype(float),
+            "maximum": maximum.astype(float),
+            "finite": finite.astype(bool),
+            "sha256": [digest for part in parts for digest in part[3]],
         }
     )
     table["duplicate"] = table["sha256"].duplicated()
     return table
+
+
+def _described(images: Shaped[np.ndarray, "n h w c"]) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
+    """Minimum, maximum, whether all is finite, and sha256, of each of some images."""
+    flat = np.ascontiguousarray(images).reshape(len(images), math.prod(images.shape[1:]))
+    digests = [hashlib.sha256(row.tobytes()).hexdigest() for row in flat]
+    if flat.shape[1] == 0:  # no pixels: the shape says so, and the range is that of a blank image
+        flat = np.zeros((len(flat), 1), images.dtype)
+    whole = np.issubdtype(flat.dtype, np.integer)
+    finite = [True] * len(flat) if whole else np.isfinite(flat.astype(np.float64)).all(axis=1)
+    return flat.min(axis=1), flat.max(axis=1), np.asarray(finite), digests
 
 
 def validate(raw: RawImages, config: DataConfig) -> pd.DataFrame:
@@ -93,3 +104,24 @@ def _failures(cases: pd.DataFrame, labels: Int64[np.ndarray, " n"], classes: lis
             value = ", ".join(f"{n} of class {label}" for label, n in sorted(counts.items(), key=lambda kv: kv[1])[:3])
         met.append(Failure(row, str(case["check"]), value))
     return sorted(met, key=lambda f: (f.check, -1 if f.row is None else f.row))
+
+
+def require_likelihood(images: UInt8[np.ndarray, "n h w c"], likelihood: Likelihood) -> None:
+    """Checks that the images lie where the VAE's likelihood has its support.
+
+    Raises:
+        ValidationError: it is bernoulli, and there are pixels other than 0 and 255.
+    """
+    import pandera.pandas as pa
+    from pandera.errors import SchemaError
+
+    if likelihood == "gaussian":
+        return
+    grey = [bool(((chunk > 0) & (chunk < 255)).any()) for chunk in np.array_split(images, max(len(images) // 1024, 1))]
+    schema = pa.SeriesSchema(bool, pa.Check.equal_to(False))
+    try:
+        schema.validate(pd.Series(grey))
+    except SchemaError:
+        raise ValidationError(
+            "vae.likelihood is bernoulli, which wants pixels of 0 and 255 only, and there are others; set it to gaussian"
+        ) from None

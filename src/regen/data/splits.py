@@ -4,7 +4,8 @@ A row keeps its split when rows are added or removed, so what a champion was tes
 """
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,16 @@ from regen.core import files
 from regen.core.config import DataConfig
 from regen.core.errors import DataError
 
+CHUNK = 4096
+"""Images that are copied together."""
 SPLITS = ("extractor", "validation", "test", "train")
 
 
 def assign(digests: list[str], config: DataConfig, seed: int) -> list[str]:
     """The split of each row, from its digest and the seed alone; equal digests share a split."""
     bounds = np.cumsum([config.extractor_share, config.validation_share, config.test_share])
-    return [SPLITS[int(np.searchsorted(bounds, uniform(digest, seed), side="right"))] for digest in digests]
+    numbers = np.array([uniform(digest, seed) for digest in digests], np.float64)
+    return [SPLITS[place] for place in np.searchsorted(bounds, numbers, side="right").tolist()]
 
 
 def uniform(digest: str, seed: int) -> float:
@@ -42,6 +46,8 @@ class Dataset:
     labels: Int64[np.ndarray, " n"]
     split: np.ndarray  # (n,) of names in SPLITS
     anomaly_class: int | None
+    class_names: Mapping[int, str] = field(default_factory=dict)
+    """What people call a label; `name` gives the number where nothing stands here."""
 
     @classmethod
     def build(
@@ -51,8 +57,15 @@ class Dataset:
         table: pd.DataFrame,
         config: DataConfig,
         seed: int,
+        *,
+        names: Mapping[int, str] | None = None,
+        into: Path | None = None,
     ) -> "Dataset":
         """Drops the rows that `table` calls duplicates, then splits the rest.
+
+        Args:
+            names: what people call each label.
+            into: a file for the images that are kept, which are then read from there; in memory without it.
 
         Raises:
             DataError: a split would be empty, or the anomaly class is not among the labels.
@@ -67,7 +80,8 @@ class Dataset:
         if empty:
             shares = "lower the other shares" if empty[0] == "train" else f"raise data.{empty[0]}_share"
             raise DataError(f"no rows fall to {', '.join(empty)}; add rows or {shares}")
-        return cls(images[kept], labels[kept], split, config.anomaly_class)
+        chosen = images[kept] if into is None else _write(into, images, np.flatnonzero(kept))
+        return cls(chosen, labels[kept], split, config.anomaly_class, dict(names or {}))
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -83,6 +97,10 @@ class Dataset:
         found: np.ndarray = self.labels == self.anomaly_class
         return found
 
+    def name(self, label: int) -> str:
+        """What people call the class."""
+        return self.class_names.get(label, str(label))
+
     def rows(self, split: str, *, normal_only: bool = False) -> Int64[np.ndarray, " m"]:
         """The numbers of a split's rows, without the anomaly class if `normal_only`."""
         chosen = self.split == split
@@ -90,27 +108,45 @@ class Dataset:
 
     def pixels(self, split: str, *, normal_only: bool = False) -> UInt8[np.ndarray, "m h w c"]:
         """A split's images."""
-        found: np.ndarray = self.images[self.rows(split, normal_only=normal_only)]
-        return found
+        return np.asarray(self.images[self.rows(split, normal_only=normal_only)])
 
     def save(self, folder: Path) -> None:
         """Writes images.npy, rows.csv and dataset.json into an existing folder."""
-        np.save(folder / "images.npy", self.images)
+        mapped, target = getattr(self.images, "filename", None), folder / "images.npy"
+        if mapped is None or not target.exists() or not target.samefile(mapped):  # else they lie there already
+            _write(target, self.images, np.arange(len(self.images)))
         pd.DataFrame({"label": self.labels, "split": self.split}).to_csv(folder / "rows.csv", index_label="row")
         counts = {name: int((self.split == name).sum()) for name in SPLITS}
-        files.write_json(folder / "dataset.json", {"anomaly_class": self.anomaly_class, "rows": counts})
+        names = {str(label): name for label, name in self.class_names.items()}
+        meta = {"anomaly_class": self.anomaly_class, "rows": counts, "class_names": names}
+        files.write_json(folder / "dataset.json", meta)
 
     @classmethod
     def load(cls, folder: Path) -> "Dataset":
-        """Reads what `save` wrote."""
+        """Reads what `save` wrote; the images are a read-only memory map, of which rows are read as they are asked for."""
         table = pd.read_csv(folder / "rows.csv")
         meta = files.read_json(folder / "dataset.json")
         return cls(
-            np.load(folder / "images.npy"),
+            np.load(folder / "images.npy", mmap_mode="r"),
             table["label"].to_numpy(np.int64),
             table["split"].to_numpy(str),
             meta["anomaly_class"],
+            {int(label): name for label, name in meta["class_names"].items()},
         )
+
+
+def _write(
+    path: Path, images: UInt8[np.ndarray, "n h w c"], rows: Int64[np.ndarray, " m"]
+) -> UInt8[np.ndarray, "m h w c"]:
+    """Writes these rows, a chunk at a time, and gives them back as a read-only memory map."""
+    shape = (len(rows), *images.shape[1:])
+    with files.replacing(path) as temporary:
+        written = np.lib.format.open_memmap(temporary, mode="w+", dtype=images.dtype, shape=shape)
+        for at in range(0, len(rows), CHUNK):
+            written[at : at + CHUNK] = images[rows[at : at + CHUNK]]
+        written.flush()
+    mapped: np.ndarray = np.load(path, mmap_mode="r")
+    return mapped
 
 
 def unit_interval(images: UInt8[np.ndarray, "n h w c"]) -> Float64[np.ndarray, "n d"]:

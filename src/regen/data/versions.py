@@ -4,57 +4,23 @@ data.dvc records the whole of data/; a project's version is the digest of its ow
 another project's data neither retrains this one nor makes it dirty.
 """
 
-import hashlib
-import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
-from configparser import ConfigParser
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import yaml
-from pathspec import PathSpec
-
 from regen.core import files
+from regen.core.config import DataConfig
 from regen.core.errors import DataError, StaleDataError, writes_to
 from regen.core.workspace import Workspace
-from regen.data import sources
+from regen.data import record, sources
+from regen.data.raw import Place, tell
+from regen.data.record import below, cached, hashes, recorded_entries, recorded_md5, tree_md5
 
-
-def tree_md5(entries: Mapping[str, str]) -> str:
-    """DVC's name of a folder whose files (path to md5) are `entries`.
-
-    Example:
-        >>> tree_md5({})
-        'd751713988987e9331980363e24189ce.dir'
-    """
-    listing = [{"md5": md5, "relpath": path} for path, md5 in sorted(entries.items())]
-    return hashlib.md5(json.dumps(listing).encode(), usedforsecurity=False).hexdigest() + ".dir"
-
-
-def _hashes(folder: Path) -> dict[str, str]:
-    found = {file.relative_to(folder).as_posix(): file for file in folder.rglob("*") if file.is_file()}
-    root = next((parent for parent in (folder, *folder.parents) if (parent / ".dvcignore").is_file()), None)
-    if root is not None:
-        rules = PathSpec.from_lines("gitignore", (root / ".dvcignore").read_text().splitlines())
-        found = {path: file for path, file in found.items() if not rules.match_file(file.relative_to(root).as_posix())}
-    return {path: files.md5(file) for path, file in found.items()}
-
-
-def _cached(workspace: Workspace, md5: str) -> Path:
-    """Where DVC's cache keeps the object with this md5."""
-    settings = ConfigParser(interpolation=None)
-    settings.read([workspace.root / ".dvc" / "config", workspace.root / ".dvc" / "config.local"])
-    cache = workspace.root / ".dvc" / settings.get("cache", "dir", fallback="cache")
-    return cache / "files" / "md5" / md5[:2] / md5[2:]
-
-
-def _below(entries: Mapping[str, str], project: str) -> dict[str, str]:
-    prefix = f"{project}/"
-    return {path.removeprefix(prefix): md5 for path, md5 in entries.items() if path.startswith(prefix)}
+__all__ = ["Status", "add", "pull", "push", "recorded_md5", "require_clean", "status", "tree_md5"]
 
 
 @dataclass(frozen=True)
@@ -74,41 +40,12 @@ class Status:
         return self.version is not None and not self.missing and not self.changed
 
 
-def recorded_md5(workspace: Workspace) -> str | None:
-    """What data.dvc says of the whole of data/; None without a data.dvc.
-
-    Raises:
-        DataError: data.dvc is not what DVC writes.
-    """
-    path = workspace.root / "data.dvc"
-    if not path.exists():
-        return None
-    try:
-        return str(yaml.safe_load(path.read_text())["outs"][0]["md5"])
-    except (yaml.YAMLError, KeyError, TypeError, IndexError, UnicodeDecodeError):
-        raise DataError(f"{path} is corrupt; have it back by 'git checkout data.dvc'") from None
-
-
-def _recorded_entries(workspace: Workspace, md5: str) -> dict[str, str] | None:
-    """The files behind data.dvc's md5, from DVC's cache or else from a data/ with that very md5."""
-    listing = _cached(workspace, md5)
-    if listing.is_file():
-        try:
-            entries = {entry["relpath"]: entry["md5"] for entry in json.loads(listing.read_text())}
-        except (ValueError, KeyError, TypeError):
-            entries = {}
-        if tree_md5(entries) == md5:
-            return entries
-    present = _hashes(workspace.root / "data")
-    return present if tree_md5(present) == md5 else None
-
-
 def status(workspace: Workspace, project: str) -> Status:
     """Compares data/PROJECT with data.dvc's record of it."""
-    present = _hashes(workspace.data(project))
+    present = hashes(workspace.data(project))
     md5 = recorded_md5(workspace)
-    entries = None if md5 is None else _recorded_entries(workspace, md5)
-    recorded = _below(entries or {}, project)
+    entries = None if md5 is None else recorded_entries(workspace, md5)
+    recorded = below(entries or {}, project)
     if not recorded:
         return Status(None, changed=tuple(sorted(present)))
     return Status(
@@ -153,95 +90,140 @@ def push(workspace: Workspace) -> None:
     _dvc(workspace, "push", "data.dvc")
 
 
-def pull(workspace: Workspace, project: str, source: str) -> str:
+def pull(workspace: Workspace, project: str, config: DataConfig, say: Callable[[str], None] = tell) -> str:
     """Brings data/PROJECT to its recorded version and says where from: here, cache, remote or source.
 
     Files that are missing come from DVC's cache, else from its remote, else from the source, whose files must hash to
-    what data.dvc records. A project that data.dvc does not know is materialised from its source and recorded. No file
-    that is there is ever changed or removed: DVC is only asked to fetch, never to check out.
+    what data.dvc records. A project that data.dvc does not know is materialised from its source and recorded, and so is
+    one whose folder is gone and whose recorded version was made with other settings than the project file now has. No
+    file that is there is ever changed or removed: DVC is only asked to fetch, never to check out.
+
+    Args:
+        config: the data section of the project file.
+        say: told of downloads and other long work.
 
     Raises:
-        StaleDataError: files are there that differ from the record, or that have none.
+        StaleDataError: files are there that differ from the record, that have none, or that were made otherwise.
         DataError: what the source gives is not what data.dvc records.
     """
     with workspace.lock("data"):
-        found = status(workspace, project)
-        if found.clean:
-            return "here"
-        if found.version is not None and found.changed:
-            require_clean(workspace, project)
-        md5 = recorded_md5(workspace)
-        if md5 is not None and _from_cache(workspace, project, md5):
-            return "cache"
-        if md5 is not None and _try_dvc(workspace, "config", "core.remote"):
-            _try_dvc(workspace, "fetch", "data.dvc")
-            if _from_cache(workspace, project, md5):
-                return "remote"
-        _from_source(workspace, project, source)
-        return "source"
+        origin = _pull(workspace, project, config, Place(workspace.root, say=say))
+        sources.require_fit(config, workspace.data(project))
+        return origin
+
+
+def _pull(workspace: Workspace, project: str, config: DataConfig, place: Place) -> str:
+    found, md5 = status(workspace, project), recorded_md5(workspace)
+    if found.clean:
+        return "here"
+    if found.version is not None and found.changed:
+        require_clean(workspace, project)
+    gone = not hashes(workspace.data(project))
+
+    def remade() -> bool:
+        manifest = record.recorded_manifest(workspace, project, md5) if gone and md5 is not None else None
+        return bool(sources.misfit(config, manifest))
+
+    if md5 is not None and not remade() and _from_cache(workspace, project, md5):
+        return "cache"
+    if md5 is not None and not remade() and _try_dvc(workspace, "config", "core.remote"):
+        _try_dvc(workspace, "fetch", "data.dvc")
+        if not remade() and _from_cache(workspace, project, md5):
+            return "remote"
+    with writes_to(workspace.state):
+        workspace.state.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=workspace.state) as temporary:
+        _from_source(workspace, project, config, Path(temporary), place, remade=remade())
+    return "source"
 
 
 def _from_cache(workspace: Workspace, project: str, md5: str) -> bool:
     """Copies what is missing from DVC's cache; whether all of the project is there then."""
-    recorded = _below(_recorded_entries(workspace, md5) or {}, project)
+    recorded = below(recorded_entries(workspace, md5) or {}, project)
     for path, digest in recorded.items():
-        target, cached = workspace.data(project) / path, _cached(workspace, digest)
-        if not target.exists() and cached.is_file() and files.md5(cached) == digest:
+        target, kept = workspace.data(project) / path, cached(workspace, digest)
+        if not target.exists() and kept.is_file() and files.md5(kept) == digest:
             with files.replacing(target) as temporary:
-                shutil.copyfile(cached, temporary)
+                shutil.copyfile(kept, temporary)
     return status(workspace, project).clean
 
 
-def _from_source(workspace: Workspace, project: str, source: str) -> None:
-    folder, md5 = workspace.data(project), recorded_md5(workspace)
-    entries = None if md5 is None else _recorded_entries(workspace, md5)
-    recorded = _below(entries or {}, project)
-    with writes_to(workspace.state):
-        workspace.state.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=workspace.state) as temporary:
-        fresh = Path(temporary) / project
-        sources.materialise(source, fresh)
-        given = _hashes(fresh)
-        if recorded and given != recorded:
-            raise DataError(
-                f"source {source} gives {tree_md5(given)}, but data.dvc records {tree_md5(recorded)} for {project}; bring "
-                "the recorded files from where they lie (a DVC remote), or 'git checkout' the data.dvc that fits"
-            )
-        _require_place(workspace, project, given, md5, entries)
-        for path in given:
-            if not (folder / path).exists():
-                with files.replacing(folder / path) as target:
-                    shutil.copyfile(fresh / path, target)
-    if not recorded:
-        add(workspace)
-
-
-def _require_place(
-    workspace: Workspace, project: str, given: Mapping[str, str], md5: str | None, entries: Mapping[str, str] | None
+def _from_source(
+    workspace: Workspace, project: str, config: DataConfig, temporary: Path, place: Place, *, remade: bool
 ) -> None:
-    """Makes sure that adding the source's files to data/ records nothing that nobody meant to record."""
-    present = _hashes(workspace.root / "data")
-    of_project = _below(present, project)
-    own = sorted(path for path, digest in of_project.items() if given.get(path) != digest)
-    others = {path: digest for path, digest in present.items() if not path.startswith(f"{project}/")}
-    if own:
+    """Brings what the source gives, and records it unless data.dvc does already.
+
+    Args:
+        remade: whether the recorded version was made with other settings, and its files are gone.
+    """
+    fresh = temporary / project
+    sources.materialise(config, fresh, place)
+    given = hashes(fresh)
+    md5 = recorded_md5(workspace)
+    entries = {} if md5 is None else recorded_entries(workspace, md5)
+    own = sorted(path for path, digest in hashes(workspace.data(project)).items() if given.get(path) != digest)
+    if own and not below(entries or {}, project):
         raise StaleDataError(
             f"data/{project} holds files that are not the source's and that data.dvc does not record: {', '.join(own)}; "
             "run 'regen data add' to record them, or move them away and run 'regen data pull' again"
         )
-    if entries is not None and _below(entries, project):
-        return
-    after = tree_md5(others | {f"{project}/{path}": digest for path, digest in given.items()})
-    if md5 is not None and entries is None and after != md5:
-        raise StaleDataError(
-            f"with the source's {project} data/ would hash to {after}, but data.dvc records {md5}; bring the recorded "
-            "files from where they lie (a DVC remote), or run 'regen data add' to record what is there as a new version"
+    if untold := entries is None:
+        assert md5 is not None  # else there are entries, none
+        told = record.tell(workspace, md5, project, fresh, temporary, place)
+        if told is None:
+            raise StaleDataError(
+                f"data.dvc records {md5}, whose files lie neither in DVC's cache nor in a remote, and with the source's "
+                f"{project} data/ would not hash to that; bring the recorded files from where they lie (a DVC remote), or "
+                "move data.dvc away to begin a record of what is here"
+            )
+        for other, folder in told.items():
+            if other != project:
+                _copy(folder, workspace.data(other))
+        entries = hashes(workspace.root / "data") | {
+            f"{project}/{path}": digest for path, digest in hashes(told.get(project, temporary / "none")).items()
+        }
+        remade = remade or told.get(project, fresh) != fresh
+    recorded = below(entries, project)
+    if recorded and given != recorded and not remade:
+        raise DataError(
+            f"source {config.source} gives {tree_md5(given)}, but data.dvc records {tree_md5(recorded)} for {project}; bring "
+            "the recorded files from where they lie (a DVC remote), or 'git checkout' the data.dvc that fits"
         )
-    unrecorded = sorted(path for path, digest in others.items() if entries is not None and entries.get(path) != digest)
-    lost = sorted(path for path in (entries or {}) if not path.startswith(f"{project}/") and path not in others)
-    if unrecorded or lost:
+    if given != recorded:
+        _require_others(workspace, project, entries)
+        if recorded:
+            place.say(f"  data: {project} is made anew, with other settings than the version that data.dvc records")
+    _copy(fresh, workspace.data(project))
+    if given != recorded or untold:  # when it was untold, DVC's cache is filled, and data.dvc stays as it is
+        add(workspace)
+    if count := sources.quarantined(workspace.data(project)):
+        place.say(f"  data: {count} files were set aside; data/{project}/{sources.QUARANTINE} says why")
+
+
+def _copy(folder: Path, target: Path) -> None:
+    """Copies those of the folder's files that `target` lacks."""
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        if not (place := target / file.relative_to(folder)).exists():
+            with files.replacing(place) as temporary:
+                shutil.copyfile(file, temporary)
+
+
+def _require_others(workspace: Workspace, project: str, entries: Mapping[str, str]) -> None:
+    """Makes sure that adding data/ records nothing of other projects that nobody meant to record, and loses nothing."""
+    for path, digest in entries.items():
+        target, kept = workspace.root / "data" / path, cached(workspace, digest)
+        if not path.startswith(f"{project}/") and not target.exists() and kept.is_file() and files.md5(kept) == digest:
+            with files.replacing(target) as temporary:
+                shutil.copyfile(kept, temporary)
+    present = hashes(workspace.root / "data")
+    differing = sorted(
+        path
+        for path in present.keys() | entries.keys()
+        if not path.startswith(f"{project}/") and present.get(path) != entries.get(path)
+    )
+    if differing and entries:
         raise StaleDataError(
-            f"data/ differs from data.dvc in {', '.join((unrecorded + lost)[:5])}, so {project} cannot be recorded beside it; "
+            f"data/ differs from data.dvc in {', '.join(differing[:5])}, so {project} cannot be recorded beside it; "
             "run 'regen data add' to record these changes first, or bring the files back"
         )
 

@@ -14,7 +14,11 @@ HIGHER_IS_BETTER: dict[Metric, bool] = {
     "reconstruction_mse": False,
     "reconstruction_psnr": True,
     "reconstruction_ssim": True,
+    "negative_elbo_bits": False,
+    "iwae_bits": False,
     "frechet_distance": False,
+    "recall": True,
+    "coverage": True,
     "class_shift": False,
 }
 """Which way is better."""

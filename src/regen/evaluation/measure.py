@@ -14,7 +14,8 @@ from regen.core.config import EvaluationConfig, Metric
 from regen.core.errors import EvaluationError
 from regen.core.seeds import derive
 from regen.data.splits import Dataset, unit_interval
-from regen.evaluation import anomaly, comparison, reconstruction
+from regen.evaluation import anomaly, comparison, diversity, likelihood, reconstruction
+from regen.evaluation.diversity import Diversity, MissingClass
 from regen.evaluation.frechet import Features, measure_frechet
 from regen.evaluation.intervals import Estimate, Replicated, bootstrap
 from regen.models.extractor import Extractor
@@ -38,6 +39,8 @@ class Measured:
     samples: UInt8[np.ndarray, "n h w c"]
     side: dict[str, float] = field(default_factory=dict)
     """Figures without resamples."""
+    missing: list[MissingClass] = field(default_factory=list)
+    """Classes that hardly any sample belongs to."""
     scores: np.ndarray | None = None  # (m,) anomaly scores of the test rows
     errors: np.ndarray | None = None  # (m,) MSE of each test row
 
@@ -68,10 +71,18 @@ def real_floor(dataset: Dataset, extractor: Extractor, config: EvaluationConfig,
     return measure_frechet(real[:n], fakes, config.bootstrap_draws, derive(seed, "frechet"))
 
 
+def real_diversity(dataset: Dataset, extractor: Extractor, config: EvaluationConfig, seed: int) -> Diversity:
+    """Recall and coverage of training rows against test rows, as many of each: what a perfect generator would reach."""
+    real, train = (features_of(extractor, dataset.pixels(split)) for split in ("test", "train"))
+    n, rng = min(len(real), len(train)), np.random.default_rng(derive(seed, "floor"))
+    fakes = [train[rng.permutation(len(train))[:n]] for _ in range(config.sample_sets)]
+    return diversity.measure_diversity(real[:n], fakes, config.bootstrap_draws, derive(seed, "diversity"))
+
+
 def measure_samples(
     model: Sampler, reference: UInt8[np.ndarray, "n h w c"], extractor: Extractor, config: EvaluationConfig, seed: int
 ) -> Measured:
-    """Fréchet distance, class balance, sharpness and diversity of `sample_sets` sets, each as large as the reference."""
+    """Fréchet distance, recall, coverage, class balance and sharpness of `sample_sets` sets as large as the reference."""
     n, latents = len(reference), torch.Generator().manual_seed(derive(seed, "evaluation", "latents"))
     started = time.perf_counter()
     images = model.sample(config.sample_sets * n, latents)
@@ -81,19 +92,28 @@ def measure_samples(
     pixels = to_pixels(images)
     real, fake = features_of(extractor, reference), features_of(extractor, pixels)
     frechet = measure_frechet(real, np.split(fake, config.sample_sets), config.bootstrap_draws, derive(seed, "frechet"))
+    found = diversity.measure_diversity(
+        real, np.split(fake, config.sample_sets), config.bootstrap_draws, derive(seed, "diversity")
+    )
+    n_classes = extractor.classifier.out_features
     real_classes, fake_classes = (extractor.classes(to_tensor(p)).numpy() for p in (reference, pixels))
     shift = bootstrap(
-        lambda a, b: comparison.class_shift(real_classes[a], fake_classes[b], extractor.classifier.out_features),
+        lambda a, b: comparison.class_shift(real_classes[a], fake_classes[b], n_classes),
         [np.arange(n), np.arange(len(pixels))], config.bootstrap_draws, derive(seed, "class_shift"),
         together=False, corrects_bias=True, least=0,
     )  # fmt: skip
     side = {
         "frechet_distance_uncorrected": frechet.point,
+        "precision": found.precision,
+        "density": found.density,
         "sharpness_ratio": comparison.sharpness(to_tensor(pixels)) / comparison.sharpness(to_tensor(reference)),
         "diversity_ratio": comparison.diversity(torch.from_numpy(fake)) / comparison.diversity(torch.from_numpy(real)),
         "samples_per_second": len(pixels) / seconds,
     }
-    return Measured({"frechet_distance": frechet, "class_shift": shift}, pixels[:n], side)
+    figures: dict[Metric, Replicated] = {
+        "frechet_distance": frechet, "recall": found.recall, "coverage": found.coverage, "class_shift": shift,
+    }  # fmt: skip
+    return Measured(figures, pixels[:n], side, diversity.missing_classes(real_classes, fake_classes, n_classes))
 
 
 def measure_gan(
@@ -106,7 +126,7 @@ def measure_gan(
 
 
 def measure_vae(vae: Vae, dataset: Dataset, extractor: Extractor, config: EvaluationConfig, seed: int) -> Measured:
-    """All figures of a VAE: samples and reconstruction on the normal test rows, detection on all of them."""
+    """All figures of a VAE: samples, reconstruction, likelihood on the normal test rows, detection on all of them."""
     normal = dataset.pixels("test", normal_only=True)
     sampled = measure_samples(vae, normal, extractor, config, seed)
     sampled.side["path_unevenness"] = _unevenness(vae, vae.latent_dim, extractor, seed)
@@ -126,10 +146,11 @@ def measure_vae(vae: Vae, dataset: Dataset, extractor: Extractor, config: Evalua
             lambda chosen, values=values: float(values[chosen].mean()),
             [rows], config.bootstrap_draws, derive(seed, "reconstruction"),
         )  # fmt: skip
+    figures |= _likelihood(vae, images[rows], config, seed)
     scores = vae.anomaly_score(images).double().numpy()
     if dataset.anomaly_class is not None:
         figures |= _detection(scores, is_anomaly, config, seed)
-    return Measured(figures, sampled.samples, sampled.side, scores, errors)
+    return Measured(figures, sampled.samples, sampled.side, sampled.missing, scores, errors)
 
 
 def measure_baselines(dataset: Dataset, config: EvaluationConfig, seed: int) -> dict[str, dict[str, Estimate]]:
@@ -147,6 +168,31 @@ def measure_baselines(dataset: Dataset, config: EvaluationConfig, seed: int) -> 
     }
 
 
+def _likelihood(
+    vae: Vae, images: Float[Tensor, "n c h w"], config: EvaluationConfig, seed: int
+) -> dict[Metric, Replicated]:
+    """Bits per dimension by the ELBO and by the tighter IWAE bound, on the same rows, evenly spaced if there are many."""
+    kept = (
+        np.linspace(0, len(images) - 1, min(len(images), likelihood.most_images(images[0].numel())))
+        .round()
+        .astype(np.int64)
+    )
+    chosen = images[torch.from_numpy(kept)]
+    generator = torch.Generator().manual_seed(derive(seed, "evaluation", "likelihood"))
+    nats: dict[Metric, np.ndarray] = {
+        "negative_elbo_bits": vae.negative_elbo(chosen).double().numpy(),
+        "iwae_bits": -likelihood.iwae_bound(vae, chosen, likelihood.DRAWS, generator),
+    }
+    bits = {name: likelihood.bits_per_dimension(values, chosen[0].numel()) for name, values in nats.items()}
+    return {
+        name: bootstrap(
+            lambda rows, values=values: float(values[rows].mean()),
+            [np.arange(len(chosen))], config.bootstrap_draws, derive(seed, "likelihood"),
+        )
+        for name, values in bits.items()
+    }  # fmt: skip
+
+
 def _detection(
     scores: np.ndarray, is_anomaly: np.ndarray, config: EvaluationConfig, seed: int
 ) -> dict[Metric, Replicated]:
@@ -157,5 +203,12 @@ def _unevenness(model: Generator | Vae, latent_dim: int, extractor: Extractor, s
     ends = torch.randn(
         2 * comparison.PATHS, latent_dim, generator=torch.Generator().manual_seed(derive(seed, "evaluation", "paths"))
     )
-    decode = model.decode if isinstance(model, Vae) else model
+
+    def decode(points: Float[Tensor, "n d"]) -> Float[Tensor, "n c h w"]:
+        if isinstance(model, Vae):
+            return model.decode(points)
+        of = torch.arange(len(points)) % comparison.PATHS % max(len(model.classes), 1)  # one class a path
+        images: Tensor = model(points, of)
+        return images
+
     return comparison.path_unevenness(decode, extractor.features, ends)

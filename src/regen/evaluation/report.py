@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 from regen.core import files
 from regen.core.config import Config
 from regen.data.splits import Dataset
-from regen.evaluation import pictures
+from regen.evaluation import likelihood, pictures
 from regen.evaluation.intervals import Estimate
 from regen.evaluation.measure import Measured
 from regen.models.networks import to_pixels, to_tensor
@@ -26,7 +26,11 @@ LABELS = {
     "reconstruction_mse": "Reconstruction MSE",
     "reconstruction_psnr": "Reconstruction PSNR, dB",
     "reconstruction_ssim": "Reconstruction SSIM",
+    "negative_elbo_bits": "−ELBO, bits per dimension",
+    "iwae_bits": "−IWAE bound, bits per dimension",
     "frechet_distance": "Fréchet distance",
+    "recall": "Recall of modes",
+    "coverage": "Coverage of real rows",
     "class_shift": "Class shift",
 }
 """What people read for each metric."""
@@ -75,7 +79,8 @@ def write(
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     page = environment.get_template("report.html.j2").render(
-        config=config, found=found, labels=LABELS, comparison=comparison_table(found), plots=_plots(shown, tables),
+        config=config, found=found, labels=LABELS,
+        comparison=comparison_table(found), plots=_plots(shown, tables), likelihood=likelihood,
         grids={name: _data_uri(pictures.grid(pixels)) for name, pixels in _grids(shown).items()},
         show=lambda values: str(Estimate(**values)),
     )  # fmt: skip
@@ -145,16 +150,27 @@ def comparison_table(found: Mapping[str, Any]) -> list[tuple[str, str, str, str]
     def side(question: str, name: str, perfect: str, form: str = ".2f") -> tuple[str, str, str, str]:
         return question, format(gan["side"][name], form), format(vae["side"][name], form), perfect
 
+    real_recall, real_coverage = (f"{found['real_rows'][name]['value']:.2f}" for name in ("recall", "coverage"))
     on_all_classes = str(Estimate(**found["frechet_vae_all_classes"]))
     return [
         ("Sample quality: Fréchet distance", interval(gan, "frechet_distance"), interval(vae, "frechet_distance"), "0"),
         ("… the VAE also against all classes", interval(gan, "frechet_distance"), on_all_classes, "0"),
         ("… GAN minus VAE on all classes, paired", str(Estimate(**found["frechet_gan_minus_vae"])), "", "below 0: GAN"),
         ("Balance of classes: total variation", interval(gan, "class_shift"), interval(vae, "class_shift"), "0"),
+        ("Modes found: recall", interval(gan, "recall"), interval(vae, "recall"), f"1; real rows {real_recall}"),
+        (
+            "Real rows with a sample near: coverage",
+            interval(gan, "coverage"),
+            interval(vae, "coverage"),
+            f"1; real rows {real_coverage}",
+        ),
+        side("Samples that could be real: precision", "precision", "1"),
+        side("Density of real rows around samples", "density", "1"),
         side("Sharpness against real images", "sharpness_ratio", "1"),
         side("Diversity against real images", "diversity_ratio", "1"),
         side("Latent path: largest step over mean step", "path_unevenness", "1"),
         ("Reconstruction: PSNR, dB", "no encoder", interval(vae, "reconstruction_psnr"), "higher"),
+        ("Likelihood: IWAE bound, bits per dimension", "no likelihood", interval(vae, "iwae_bits"), "lower"),
         ("Anomaly detection: ROC-AUC", "no score", interval(vae, "anomaly_auc"), "1"),
         ("Training, seconds", f"{found['seconds']['gan']:,.0f}", f"{found['seconds']['vae']:,.0f}", "fewer"),
         ("Parameters when used", f"{found['parameters']['gan']:,}", f"{found['parameters']['vae']:,}", "fewer"),

@@ -23,10 +23,10 @@ class MlpHead(nn.Module):
     def __init__(self, shape: tuple[int, int, int], width: int, out: int) -> None:
         super().__init__()
         units = UNITS_PER_WIDTH * width
-        self.net = mlp(prod(shape), units, units, out)
+        self.net = nn.Sequential(nn.Flatten(), *mlp(prod(shape), units, units, out))
 
     def forward(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
-        vectors: Tensor = self.net(images.flatten(1))
+        vectors: Tensor = self.net(images)
         return vectors
 
 

@@ -10,10 +10,15 @@ from torch import Tensor, nn
 from regen.core.config import Network
 from regen.models.conv import ConvHead, ConvStem
 from regen.models.mlp import MlpHead, MlpStem
+from regen.models.transformer import TransformerHead, TransformerStem
 
 Shape = tuple[int, int, int]
-HEADS: dict[Network, Callable[[Shape, int, int], nn.Module]] = {"conv": ConvHead, "mlp": MlpHead}
-STEMS: dict[Network, Callable[[Shape, int, int], nn.Module]] = {"conv": ConvStem, "mlp": MlpStem}
+HEADS: dict[Network, Callable[[Shape, int, int], nn.Module]] = {
+    "conv": ConvHead, "mlp": MlpHead, "transformer": TransformerHead,
+}  # fmt: skip
+STEMS: dict[Network, Callable[[Shape, int, int], nn.Module]] = {
+    "conv": ConvStem, "mlp": MlpStem, "transformer": TransformerStem,
+}  # fmt: skip
 
 
 def to_tensor(images: UInt8[np.ndarray, "n h w c"]) -> Float[Tensor, "n c h w"]:

@@ -1,4 +1,4 @@
-"""The GAN as MLflow loads it: how many and which seed in; images out."""
+"""The GAN as MLflow loads it: how many, which seed and which class in; images out."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,10 @@ from mlflow.pyfunc import PythonModel
 
 
 class GanModel(PythonModel):  # type: ignore[misc]  # MLflow's base is untyped
-    """Rows of (n, seed) to `n h w c` pixels from 0 to 255, all rows' samples after one another; seed is 0 if left out."""
+    """Rows of (n, seed, class) to `n h w c` pixels from 0 to 255, all rows' samples after one another.
+
+    The seed is 0 if left out; without a class, classes are drawn by their shares.
+    """
 
     def load_context(self, context: Any) -> None:
         """Rebuilds the generator from safetensors and config."""
@@ -22,13 +25,18 @@ class GanModel(PythonModel):  # type: ignore[misc]  # MLflow's base is untyped
         """Samples images; the same seed gives the same ones."""
         import torch
 
+        from regen.models.gan import position_of
         from regen.models.networks import to_pixels
 
         batches = []
         for row in model_input.to_dict("records"):
             seed = row.get("seed")
             rng = torch.Generator().manual_seed(0 if seed is None or pd.isna(seed) else int(seed))
-            batches.append(to_pixels(self.generator.sample(int(row["n"]), rng)))
+            n, wanted = int(row["n"]), row.get("class")
+            classes = None
+            if isinstance(wanted, str):
+                classes = torch.full((n,), position_of(wanted, self.generator.classes, "the model"))
+            batches.append(to_pixels(self.generator.sample(n, rng, classes)))
         return np.concatenate(batches)
 
 

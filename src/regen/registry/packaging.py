@@ -85,7 +85,9 @@ def _signature(kind: str, shape: tuple[int, int, int]) -> Any:
             ]),
         )  # fmt: skip
     return ModelSignature(
-        Schema([ColSpec("long", "n"), ColSpec("long", "seed", required=False)]),
+        Schema(
+            [ColSpec("long", "n"), *(ColSpec(*of, required=False) for of in (("long", "seed"), ("string", "class")))]
+        ),
         Schema([TensorSpec(np.dtype(np.uint8), pixels)]),
     )
 

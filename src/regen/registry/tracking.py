@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,8 @@ from regen.core.workspace import Workspace
 KEY = "regen.key"
 SYSTEM_METRICS_SECONDS = 5.0
 SPEED = "train/images_per_second"
+POINTS_A_REQUEST = 1000
+"""MLflow takes no more."""
 
 
 @contextmanager
@@ -151,14 +153,18 @@ class Run:
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Records figures."""
+        now = int(time.time() * 1000)
+        self.log_points([(key, float(value), step, now) for key, value in metrics.items()])
+
+    def log_points(self, points: Sequence[tuple[str, float, int, int]]) -> None:
+        """Records figures, each a key, a value, a step and a time in milliseconds, as few requests as may be."""
         import mlflow
         from mlflow.entities import Metric
 
-        now = int(time.time() * 1000)
         with speaking_plainly("recording metrics"):
-            mlflow.MlflowClient().log_batch(
-                self.id, metrics=[Metric(key, float(value), now, step) for key, value in metrics.items()]
-            )
+            for start in range(0, len(points), POINTS_A_REQUEST):
+                batch = [Metric(*point[:2], point[3], point[2]) for point in points[start : start + POINTS_A_REQUEST]]
+                mlflow.MlflowClient().log_batch(self.id, metrics=batch)
 
     def log_picture(self, path: str, pixels: UInt8[np.ndarray, "h w c"]) -> None:
         """Records a picture under an artifact path that ends in .png."""

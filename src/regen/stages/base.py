@@ -59,7 +59,7 @@ def device_class(wanted: str) -> str:
     """
     if wanted == "cpu":
         return "cpu"
-    from regen.training.engine import resolve_device
+    from regen.training.runtime import resolve_device
 
     return resolve_device(wanted).type
 
@@ -91,7 +91,7 @@ class Context:
             "sources": source_digest(),
             "torch": version("torch"),
             "device": device_class(self.config.training.device),
-            "threads": self.config.training.threads,
+            "arithmetic": [dump["training"][key] for key in ("threads", "devices", "precision")],
         }
         sections = {section: dump[section] for section in READS[stage]}
         return files.digest([stage, common, sections, [self.key(before) for before in AFTER[stage]]])

@@ -9,11 +9,11 @@ import pandas as pd
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from regen.core import files
-from regen.core.config import Metric
+from regen.core.config import EvaluationConfig, Metric
 from regen.core.errors import RegenError
 from regen.core.seeds import derive
 from regen.data.splits import Dataset, unit_interval
-from regen.evaluation import anomaly, measure, report
+from regen.evaluation import anomaly, diversity, measure, report
 from regen.evaluation.intervals import Estimate
 from regen.evaluation.measure import Measured
 from regen.models import storage
@@ -76,15 +76,23 @@ def _evaluate(context: Context, against: dict[str, int | None], out: Path) -> No
     extractor: Extractor = storage.load(context.results("train_extractor"), "extractor")
     candidates = {kind: storage.load(context.results(f"train_{kind}"), packaging.NETWORK[kind]) for kind in KINDS}
     measured = {kind: _measure(context, kind, model, dataset, extractor) for kind, model in candidates.items()}
+    reached = measure.real_diversity(dataset, extractor, rules, seed)
+    real_rows = {
+        "recall": reached.recall.estimate(rules.confidence),
+        "coverage": reached.coverage.estimate(rules.confidence),
+    }
     models: dict[str, Any] = {}
     for kind, number in against.items():
         entry: dict[str, Any] = {
             "estimates": measured[kind].estimates(rules), "side": measured[kind].side,
+            "warnings": _warnings(measured[kind], real_rows["coverage"], dataset, rules),
             "champion": None, "difference": None,
         }  # fmt: skip
         if number is not None:
             entry |= _against(context, kind, number, measured[kind], dataset, extractor)
         models[kind] = entry
+        for warning in entry["warnings"]:
+            context.progress.say(f"  evaluate: {config.model_name(kind)}: {warning}")
     untrained = measure.measure_samples(
         gan.build(config.gan, dataset.shape, seed)[0], dataset.pixels("test"), extractor, rules, seed
     )
@@ -102,6 +110,7 @@ def _evaluate(context: Context, against: dict[str, int | None], out: Path) -> No
             "features": config.extractor.features,
             "accuracy": float((extractor.classes(test).numpy() == positions).mean()),
         },
+        "real_rows": real_rows | {"precision": reached.precision, "density": reached.density},
         "frechet_floor": measure.real_floor(dataset, extractor, rules, seed).estimate(rules.confidence),
         "frechet_untrained": untrained.estimates(rules)["frechet_distance"],
         "frechet_vae_all_classes": vae_on_all.estimates(rules)["frechet_distance"],
@@ -117,6 +126,14 @@ def _evaluate(context: Context, against: dict[str, int | None], out: Path) -> No
     files.write_json(out / "metrics.json", _metrics(plain))
     curves = _write_plots(context, dataset, measured["vae"], out / "plots")
     report.write(out, config, plain, report.Pictures.of(dataset, candidates["vae"], measured), curves)
+
+
+def _warnings(measured: Measured, coverage_of_real: Estimate, dataset: Dataset, rules: EvaluationConfig) -> list[str]:
+    found, labels = measured.estimates(rules), sorted(set(dataset.labels.tolist()))
+    return diversity.collapse_warnings(
+        found["recall"], found["coverage"], coverage_of_real, measured.missing,
+        name=lambda position: dataset.name(labels[position]),
+    )  # fmt: skip
 
 
 def _against(
@@ -139,6 +156,9 @@ def _metrics(plain: Mapping[str, Any]) -> dict[str, Any]:
         kind: {name: round(values["value"], 6) for name, values in model["estimates"].items()}
         for kind, model in plain["models"].items()
     }
+    for kind, model in plain["models"].items():
+        figures[kind]["collapse_warnings"] = len(model["warnings"])
+    figures["coverage_of_real_rows"] = round(plain["real_rows"]["coverage"]["value"], 6)
     figures["frechet_floor"] = round(plain["frechet_floor"]["value"], 6)
     figures["extractor_accuracy"] = round(plain["extractor"]["accuracy"], 6)
     return figures

@@ -20,9 +20,14 @@ def prepare(context: Context) -> Outcome:
     config = context.config
 
     def body(work: Path, out: Path) -> None:
-        raw = sources.read(context.workspace.data(config.project))
+        folder = context.workspace.data(config.project)
+        raw = sources.read(folder)
+        sources.require_fit(config.data, folder)
         table = schemas.validate(raw, config.data)
-        dataset = Dataset.build(raw.images, raw.labels, table, config.data, config.seed)
+        names = dict(zip(raw.classes, raw.class_names, strict=True))
+        dataset = Dataset.build(
+            raw.images, raw.labels, table, config.data, config.seed, names=names, into=out / "images.npy"
+        )
         dataset.save(out)
         labels, counts = np.unique(dataset.labels, return_counts=True)
         files.write_json(

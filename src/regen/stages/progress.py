@@ -119,3 +119,8 @@ def use(progress: Progress) -> None:
     """Shows progress by `progress` from now on."""
     global _current
     _current = progress
+
+
+def is_events() -> bool:
+    """Whether a parent process shows this one's progress."""
+    return isinstance(current(), Events)

@@ -61,7 +61,7 @@ def summarise(context: Context, *, reused: bool) -> Summary:
         models.append(
             ModelSummary(
                 verdict["model"], verdict["version"], verdict["decision"], verdict["promoted"],
-                tuple(verdict["reasons"]), verdict["against"], figures,
+                (*verdict["reasons"], *(f"warning: {one}" for one in entry["warnings"])), verdict["against"], figures,
             )
         )  # fmt: skip
     report = context.workspace.outputs(context.config.project) / "evaluate" / "report.html"

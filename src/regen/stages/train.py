@@ -6,21 +6,27 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from jaxtyping import UInt8
+from torch import nn
 
 from regen.core import files
 from regen.core.config import Config
+from regen.core.errors import BY_NAME, RegenError
+from regen.data import schemas
 from regen.data.splits import Dataset
 from regen.evaluation.pictures import grid
 from regen.models import storage
-from regen.models.networks import count_parameters, to_tensor
+from regen.models.networks import count_parameters
 from regen.registry import tracking
+from regen.registry.recorder import Recorder
 from regen.registry.tracking import Run
+from regen.stages import progress
 from regen.stages.base import Context, Outcome, perform
 from regen.stages.prepare import dataset as prepared
-from regen.training import engine, extractor, gan, vae
+from regen.training import extractor, gan, vae
 from regen.training.checkpoints import Checkpoints
+from regen.training.rows import Rows
+from regen.training.runtime import Runtime, Silent, open_fabric, prepare_process
 
 KINDS = ("extractor", "vae", "gan")
 
@@ -28,18 +34,27 @@ KINDS = ("extractor", "vae", "gan")
 class Watcher:
     """Sends what a loop reports to MLflow and to whoever shows progress."""
 
-    def __init__(self, context: Context, kind: str, run: Run) -> None:
-        self.progress, self.name, self.run = context.progress, f"train {kind}", run
+    def __init__(self, context: Context, kind: str, run: Run, recorder: Recorder) -> None:
+        self.progress, self.name, self.run, self.recorder = context.progress, f"train {kind}", run, recorder
 
-    def log(self, images: int, budget: int, terms: Mapping[str, float], images_per_second: float) -> None:
+    def log(self, images: int, spent: float, terms: Mapping[str, float], images_per_second: float) -> None:
         """Means of the loss terms since the last call."""
-        self.progress.update(self.name, images, budget, terms, images_per_second)
+        self.progress.update(self.name, images, round(images / max(spent, 1e-9)), terms, images_per_second)
         figures = {f"train/{name}": value for name, value in terms.items()}
-        self.run.log_metrics({**figures, tracking.SPEED: images_per_second}, images)
+        self.recorder.put({**figures, tracking.SPEED: images_per_second}, images)
+
+    def measure(self, images: int, figures: Mapping[str, float]) -> None:
+        """What an inspection of the model found."""
+        self.recorder.put({f"train/{name}": value for name, value in figures.items()}, images)
 
     def picture(self, images: int, name: str, pixels: UInt8[np.ndarray, "n h w c"]) -> None:
         """Pictures of what the model does now."""
         self.run.log_picture(f"{name}/{images:09d}.png", grid(pixels))
+
+    def warn(self, text: str) -> None:
+        """Something that a person should look at: a line now, a tag for later."""
+        self.progress.say(f"warning: {text}")
+        self.run.tag({"regen.warning": text})
 
 
 def open_run(context: Context, kind: str) -> Run:
@@ -75,20 +90,20 @@ def train(context: Context, kind: str) -> Outcome:
     """Trains and writes the networks, curve.csv and cost.json.
 
     Raises:
-        DivergenceError: a loss is not finite.
+        CollapseError: the GAN's samples have lost their diversity, and `gan.stop_on_collapse` is set.
+        DivergenceError: a loss is not finite, again and again.
         DeviceError: the device that was asked for is not there.
     """
     config = context.config
 
     def body(work: Path, out: Path) -> None:
-        engine.prepare_process(config.training.threads)
-        dataset = prepared(context)
         tracking.open_store(context.workspace)
-        run = open_run(context, kind)
-        checkpoints = Checkpoints(work, config.training.checkpoints_kept)
-        runtime = engine.Runtime.of(config.training, Watcher(context, kind, run), checkpoints)
+        run, fabric = open_run(context, kind), open_fabric(config.training)
         with run.running():
-            curve = LOOPS[kind](config, dataset, runtime, out)
+            if config.training.devices == 1:
+                curve = _train_here(fabric, context, kind, run, work, out)
+            else:
+                curve = _train_in_processes(fabric, context, kind, run, work, out)
             pd.DataFrame(curve).to_csv(out / "curve.csv", index=False, float_format="%.9g")
             run.log_files({out / "curve.csv": "training"})
 
@@ -98,37 +113,90 @@ def train(context: Context, kind: str) -> Outcome:
 Curve = list[dict[str, float]]
 
 
-def _train_extractor(config: Config, dataset: Dataset, runtime: engine.Runtime, out: Path) -> Curve:
-    classes = sorted(set(dataset.labels.tolist()))
-    rows = dataset.rows("extractor")
-    positions = torch.from_numpy(np.searchsorted(classes, dataset.labels[rows]))
-    done = extractor.train_extractor(
-        config.extractor, to_tensor(dataset.images[rows]), positions, len(classes), config.seed, runtime
-    )
-    arguments = {"width": config.extractor.width, "features": config.extractor.features, "n_classes": len(classes)}
-    storage.save(out, "extractor", done.extractor, shape=dataset.shape, **arguments)
+def _train_here(fabric: Any, context: Context, kind: str, run: Run, work: Path, out: Path) -> Curve:
+    config = context.config
+    checkpoints = Checkpoints(work, config.training.checkpoints_kept)
+    prepare_process(config.training.threads)
+    with Recorder(run) as recorder:
+        watcher = Watcher(context, kind, run, recorder) if fabric is None or fabric.global_rank == 0 else Silent()
+        return LOOPS[kind](config, prepared(context), Runtime.of(config.training, watcher, checkpoints, fabric), out)
+
+
+def _train_in_processes(fabric: Any, context: Context, kind: str, run: Run, work: Path, out: Path) -> Curve:
+    """The same in a process a device; an error crosses back as the same error."""
+    from torch.multiprocessing.spawn import ProcessRaisedException
+
+    said = work / "error.json"
+    said.unlink(missing_ok=True)
+    try:
+        curve: Curve = fabric.launch(_one_of_many, context, kind, run, work, out, progress.is_events())
+        return curve
+    except ProcessRaisedException:
+        if not said.exists():
+            raise
+        error = files.read_json(said)
+        raise BY_NAME[error["error"]](error["message"]) from None
+
+
+def _one_of_many(fabric: Any, context: Context, kind: str, run: Run, work: Path, out: Path, events: bool) -> Curve:
+    progress.use(progress.Events() if events else progress.Lines())
+    tracking.open_store(context.workspace)
+    try:
+        return _train_here(fabric, context, kind, run, work, out)
+    except RegenError as error:
+        files.write_json(work / "error.json", {"error": type(error).__name__, "message": str(error)})
+        raise
+
+
+def rows_of(config: Config, dataset: Dataset, split: str, labels: list[int], *, normal_only: bool = False) -> Rows:
+    """A split's rows, their classes being positions in `labels`."""
+    index = dataset.rows(split, normal_only=normal_only)
+    positions = np.searchsorted(labels, dataset.labels[index])
+    return Rows.of_pixels(dataset.images, index, positions, config.training.resident_mib)
+
+
+def _names(dataset: Dataset, labels: list[int]) -> tuple[str, ...]:
+    """What the classes are called; none where there is one class only."""
+    return tuple(dataset.class_names.get(label, str(label)) for label in labels) if len(labels) > 1 else ()
+
+
+def _train_extractor(config: Config, dataset: Dataset, runtime: Runtime, out: Path) -> Curve:
+    labels = sorted(set(dataset.labels.tolist()))
+    rows = rows_of(config, dataset, "extractor", labels)
+    done = extractor.train_extractor(config.extractor, rows, len(labels), config.seed, runtime)
+    arguments = {"width": config.extractor.width, "features": config.extractor.features, "n_classes": len(labels)}
+    _save(runtime, out, "extractor", done.extractor, shape=dataset.shape, **arguments)
     return done.curve
 
 
-def _train_vae(config: Config, dataset: Dataset, runtime: engine.Runtime, out: Path) -> Curve:
-    images, held_out = (to_tensor(dataset.pixels(split, normal_only=True)) for split in ("train", "validation"))
-    done = vae.train_vae(config.vae, images, held_out, config.seed, runtime)
-    storage.save(
-        out, "vae", done.vae, shape=dataset.shape, network=config.vae.network, width=config.vae.width,
-        latent_dim=config.vae.latent_dim, n_reference=len(images), neighbours=config.vae.score_neighbours,
-        draws=config.vae.score_draws,
+def _train_vae(config: Config, dataset: Dataset, runtime: Runtime, out: Path) -> Curve:
+    labels = sorted(set(dataset.labels.tolist()) - {dataset.anomaly_class})
+    rows, held_out = (rows_of(config, dataset, split, labels, normal_only=True) for split in ("train", "validation"))
+    schemas.require_likelihood(dataset.images, config.vae.likelihood)
+    done = vae.train_vae(config.vae, rows, held_out, config.seed, runtime, _names(dataset, labels))
+    _save(
+        runtime, out, "vae", done.vae, shape=dataset.shape, network=config.vae.network, width=config.vae.width,
+        latent_dim=config.vae.latent_dim, n_reference=len(done.vae.reference), neighbours=config.vae.score_neighbours,
+        draws=config.vae.score_draws, likelihood=config.vae.likelihood, classes=done.vae.classes,
     )  # fmt: skip
     files.write_json(out / "network.json", {"parameters": count_parameters(done.vae)})
     return done.curve
 
 
-def _train_gan(config: Config, dataset: Dataset, runtime: engine.Runtime, out: Path) -> Curve:
-    done = gan.train_gan(config.gan, to_tensor(dataset.pixels("train")), config.seed, runtime)
-    arguments = {"shape": dataset.shape, "network": config.gan.network, "width": config.gan.width}
-    storage.save(out, "generator", done.generator, latent_dim=config.gan.latent_dim, **arguments)
-    storage.save(out, "discriminator", done.discriminator, **arguments)
+def _train_gan(config: Config, dataset: Dataset, runtime: Runtime, out: Path) -> Curve:
+    labels = sorted(set(dataset.labels.tolist()))
+    names = _names(dataset, labels) if config.gan.conditional else ()
+    done = gan.train_gan(config.gan, rows_of(config, dataset, "train", labels), config.seed, runtime, names)
+    arguments = {"shape": dataset.shape, "network": config.gan.network, "width": config.gan.width, "classes": names}
+    _save(runtime, out, "generator", done.generator, latent_dim=config.gan.latent_dim, **arguments)
+    _save(runtime, out, "discriminator", done.discriminator, **arguments)
     files.write_json(out / "network.json", {"parameters": count_parameters(done.generator)})
     return done.curve
+
+
+def _save(runtime: Runtime, out: Path, kind: str, module: nn.Module, **arguments: Any) -> None:
+    if runtime.rank == 0:
+        storage.save(out, kind, module, **arguments)
 
 
 LOOPS = {"extractor": _train_extractor, "vae": _train_vae, "gan": _train_gan}

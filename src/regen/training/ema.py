@@ -17,11 +17,9 @@ def averaged_copy(module: M) -> M:
 
 @torch.no_grad()
 def update(average: nn.Module, module: nn.Module, images: int, half_life_images: float) -> None:
-    """Moves `average` toward `module` by what `images` more images are worth; buffers are copied."""
+    """Moves `average` toward `module` by what `images` more images are worth; buffers stay."""
     weight = 1 - 0.5 ** (images / max(half_life_images, 1e-8))
     torch._foreach_lerp_(_tensors(average.parameters()), _tensors(module.parameters()), weight)
-    for held, new in zip(average.buffers(), module.buffers(), strict=True):
-        held.copy_(new)
 
 
 def _tensors(parameters: Iterable[nn.Parameter]) -> list[torch.Tensor]:

@@ -1,132 +1,158 @@
-"""The engine under every loop: the device, the budget in images, reports, checkpoints, exact resume, the NaN guard."""
+"""The engine under every loop: the budget, the guarded step, reports, checkpoints, exact resume, bounded rollback.
 
-import ctypes
-import platform
+A loss or a gradient that is not finite never reaches the weights. Training then goes back to the last checkpoint with
+its optimisers and half the learning rate, at most `ROLLBACKS` times, and fails with a clear error after that.
+"""
+
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-from jaxtyping import Float, UInt8
-from numpy import ndarray
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from regen.core.config import TrainingConfig
-from regen.core.errors import DeviceError, DivergenceError
-from regen.models.networks import to_pixels
-from regen.training.checkpoints import Checkpoints
+from regen.core.errors import DivergenceError
+from regen.training.runtime import Runtime
 
-
-class Monitor(Protocol):
-    """Whoever watches a training."""
-
-    def log(self, images: int, budget: int, terms: Mapping[str, float], images_per_second: float) -> None:
-        """Means of the loss terms since the last call."""
-
-    def picture(self, images: int, name: str, pixels: UInt8[ndarray, "n h w c"]) -> None:
-        """Pictures of what the model does now."""
-
-
-class Silent:
-    """A monitor that looks away."""
-
-    def log(self, images: int, budget: int, terms: Mapping[str, float], images_per_second: float) -> None:
-        """Does nothing."""
-
-    def picture(self, images: int, name: str, pixels: UInt8[ndarray, "n h w c"]) -> None:
-        """Does nothing."""
-
-
-def resolve_device(wanted: str) -> torch.device:
-    """The device that `training.device` names.
-
-    Raises:
-        DeviceError: it is not there.
-    """
-    if wanted == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(wanted)
-    wayout = "set training.device to cpu or auto"
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise DeviceError(
-            f"training.device is {wanted}, but this machine shows no CUDA device to torch {torch.__version__}; {wayout}"
-        )
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise DeviceError(
-            f"training.device is {wanted}, but there are {torch.cuda.device_count()} CUDA devices; {wayout}"
-        )
-    if device.type == "mps" and not torch.backends.mps.is_available():
-        raise DeviceError(f"training.device is mps, but this machine has none; {wayout}")
-    return device
-
-
-def prepare_process(threads: int) -> None:
-    """Sets a training process's threads, and on glibc keeps freed memory.
-
-    Each step frees and takes the same megabytes; handing them back to the system between steps cost half the speed.
-    """
-    torch.set_num_threads(threads)
-    if platform.libc_ver()[0] == "glibc":
-        m_trim_threshold, m_mmap_threshold = -1, -3
-        libc = ctypes.CDLL("libc.so.6")
-        libc.mallopt(m_mmap_threshold, 1 << 30)
-        libc.mallopt(m_trim_threshold, (1 << 31) - 1)
+ROLLBACKS = 3
 
 
 @dataclass(frozen=True)
-class Runtime:
-    """Where a loop runs and whom it tells."""
+class Budget:
+    """What a training may use: images and, if given, seconds; it ends with whichever ends first."""
 
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    monitor: Monitor = field(default_factory=Silent)
-    checkpoints: Checkpoints | None = None
-    log_every_images: int = 12_800
-    checkpoint_every_images: int = 64_000
+    images: int
+    seconds: float | None = None
 
-    @classmethod
-    def of(cls, config: TrainingConfig, monitor: Monitor, checkpoints: Checkpoints | None) -> "Runtime":
-        """The runtime that a project file asks for."""
-        return cls(
-            resolve_device(config.device), monitor, checkpoints, config.log_every_images, config.checkpoint_every_images
-        )
+    def spent(self, images: int, seconds: float) -> float:
+        """The share that is spent, from 0 to 1.
+
+        Example:
+            >>> Budget(100, seconds=10.0).spent(20, 5.0)
+            0.5
+        """
+        of_time = seconds / self.seconds if self.seconds else 0.0
+        return min(max(images / self.images, of_time), 1.0)
 
 
 @dataclass
 class State:
-    """All that a loop changes, so that a checkpoint of it makes interrupted equal uninterrupted, bit for bit."""
+    """All that a loop changes, so that a checkpoint of it makes interrupted equal uninterrupted, bit for bit.
+
+    Random numbers need no place in it: a step's number decides them.
+    """
 
     modules: dict[str, nn.Module]
     optimisers: dict[str, Optimizer]
-    generator: torch.Generator
-    """On the CPU; every draw of the loop comes from it."""
+    values: dict[str, Tensor] = field(default_factory=dict)
+    """What else a loop keeps from step to step."""
     images: int = 0
     """Images seen."""
+    steps: int = 0
+    seconds: float = 0.0
+    """Time spent, interruptions left out."""
+    rate: float = 1.0
+    """What every learning rate is multiplied by; halved at each rollback."""
+    rollbacks: int = 0
     curve: list[dict[str, float]] = field(default_factory=list)
     """Means of the loss terms at each log point."""
     pending: dict[str, Tensor] = field(default_factory=dict)
     """Sums of the loss terms since the last log point."""
+    pending_steps: int = 0
+
+    _PLAIN = ("values", "images", "steps", "seconds", "rate", "rollbacks", "curve", "pending", "pending_steps")
 
     def snapshot(self) -> dict[str, Any]:
         """Everything, as tensors and plain values."""
         return {
             "modules": {name: module.state_dict() for name, module in self.modules.items()},
             "optimisers": {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()},
-            "generator": self.generator.get_state(),
-            "images": self.images,
-            "curve": self.curve,
-            "pending": self.pending,
+            **{name: getattr(self, name) for name in self._PLAIN},
         }
 
     def restore(self, snapshot: dict[str, Any]) -> None:
-        """Goes back to a snapshot."""
+        """Goes back to a snapshot, whatever device it was taken on."""
         for name, module in self.modules.items():
             module.load_state_dict(snapshot["modules"][name])
         for name, optimiser in self.optimisers.items():
-            optimiser.load_state_dict(snapshot["optimisers"][name])
-        self.generator.set_state(snapshot["generator"])
-        self.images, self.curve, self.pending = snapshot["images"], snapshot["curve"], snapshot["pending"]
+            optimiser.load_state_dict(deepcopy(snapshot["optimisers"][name]))  # it would share the tensors else
+        device, places = next(next(iter(self.modules.values())).parameters()).device, self.values
+        for name in self._PLAIN:
+            setattr(self, name, deepcopy(snapshot[name]))
+        self.values = {name: value.to(places[name].device) for name, value in self.values.items()}
+        self.pending = {name: value.to(device) for name, value in self.pending.items()}
+
+    def gather(self, terms: dict[str, Tensor]) -> None:
+        """Adds a step's loss terms to the pending sums."""
+        for name, term in terms.items():
+            self.pending[name] = self.pending.get(name, torch.zeros_like(term)) + term.detach()
+        self.pending_steps += 1
+
+    def report(self, images: int) -> dict[str, float]:
+        """Moves the means of the pending terms to the curve."""
+        means = {name: float(total) / self.pending_steps for name, total in self.pending.items()}
+        self.pending, self.pending_steps = {}, 0
+        self.curve.append({"images": images, **means})
+        return means
+
+
+class Guard:
+    """Takes optimisation steps, and none with a loss or a gradient that is not finite.
+
+    On a CPU it says so at once. On other devices, where asking would stall every step, the optimiser itself skips the
+    step and `trip` tells at the next log point.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime, self.at_once = runtime, runtime.device.type == "cpu"
+        self.clear()
+
+    def clear(self) -> None:
+        """Forgets what happened."""
+        self.tripped: dict[str, Tensor] = {}
+
+    def step(self, what: str, loss: Tensor, module: nn.Module, optimiser: Optimizer, clip: float = 0.0) -> None:
+        """Backward and one step of `module`, its gradient scaled down to the norm `clip` if that is above 0.
+
+        Raises:
+            NotFiniteError: the loss or a gradient is not finite; the weights are as before.
+        """
+        optimiser.zero_grad()
+        loss.backward()
+        self.runtime.average(module)
+        gradients = [p.grad for p in module.parameters() if p.grad is not None]
+        norm = nn.utils.get_total_norm(gradients)
+        seen = self.runtime.mean(loss) + 0 * norm  # NaN where either is not finite
+        if self.at_once:
+            if not torch.isfinite(seen):
+                raise NotFiniteError(what, float(seen))
+        else:
+            optimiser.found_inf = (~torch.isfinite(seen)).float()  # type: ignore[attr-defined]  # fused ones skip the step
+            self.tripped[what] = torch.maximum(self.tripped.get(what, torch.zeros_like(seen)), optimiser.found_inf)  # type: ignore[attr-defined]
+        if clip:
+            nn.utils.clip_grads_with_norm_(module.parameters(), clip, norm)
+        optimiser.step()
+
+    def trip(self) -> None:
+        """Tells of the steps that were skipped.
+
+        Raises:
+            NotFiniteError: there were some.
+        """
+        for what, happened in self.tripped.items():
+            if happened:
+                raise NotFiniteError(what, float("nan"))
+
+
+class NotFiniteError(Exception):
+    """A loss or a gradient is not finite; `spend` catches it."""
+
+    def __init__(self, what: str, value: float) -> None:
+        super().__init__(what, value)
+        self.what, self.value = what, value
 
 
 Step = Callable[[float], dict[str, Tensor]]
@@ -134,60 +160,95 @@ Step = Callable[[float], dict[str, Tensor]]
 
 
 def spend(
-    budget: int, batch_size: int, state: State, step: Step, runtime: Runtime, preview: Callable[[], None] | None = None
+    budget: Budget,
+    batch_size: int,
+    state: State,
+    step: Step,
+    runtime: Runtime,
+    guard: Guard,
+    inspect: Callable[[], None] | None = None,
 ) -> State:
-    """Steps until `budget` images are seen, from the newest checkpoint where there is one.
+    """Steps until the budget is spent, from the newest checkpoint where there is one.
 
     Args:
-        preview: called after each checkpoint, to send pictures to the monitor.
+        inspect: called before each checkpoint is saved, to look at the model; it may change `state.values`.
 
     Raises:
-        DivergenceError: a loss is not finite.
+        DivergenceError: a loss is not finite, again and again.
         StorageError: a checkpoint cannot be written.
     """
+    safe = None
     if runtime.checkpoints and (snapshot := runtime.checkpoints.newest()):
         state.restore(snapshot)
-    every = max(runtime.log_every_images // batch_size, 1) * batch_size
-    save_every = max(runtime.checkpoint_every_images // batch_size, 1) * batch_size
-    steps_since, since = 0, time.perf_counter()
-    while state.images < budget:
-        terms = step(state.images / budget)
-        state.images += batch_size
-        steps_since += 1
-        for name, term in terms.items():
-            state.pending[name] = state.pending.get(name, torch.zeros_like(term)) + term.detach()
-        if state.images % every == 0 or state.images >= budget:
-            steps = every // batch_size if state.images % every == 0 else (state.images % every) // batch_size
-            means = {name: float(total) / steps for name, total in state.pending.items()}
-            state.pending = {}
-            state.curve.append({"images": state.images, **means})
-            now = time.perf_counter()
-            runtime.monitor.log(min(state.images, budget), budget, means, steps_since * batch_size / (now - since))
-            steps_since, since = 0, now
-        if runtime.checkpoints and (state.images % save_every == 0 or state.images >= budget):
-            runtime.checkpoints.save(state.images, state.snapshot())
-            if preview is not None:
-                preview()
+    else:
+        safe = _keep(state, runtime)
+    clock = _Clock(state)
+    every, save_every = (
+        max(images // batch_size, 1) for images in (runtime.log_every_images, runtime.checkpoint_every_images)
+    )
+    spent = budget.spent(state.images, state.seconds)
+    while spent < 1:
+        try:
+            terms = step(spent)
+            state.images, state.steps = state.images + batch_size, state.steps + 1
+            state.seconds = clock.seconds()
+            state.gather(terms)
+            spent = runtime.agree(budget.spent(state.images, state.seconds))
+            saves = state.steps % save_every == 0 or spent >= 1
+            if state.steps % every == 0 or saves:
+                guard.trip()
+            if state.steps % every == 0 or spent >= 1:
+                terms_seen = state.report(min(state.images, budget.images))
+                runtime.monitor.log(state.images, spent, terms_seen, clock.speed(state))
+            if saves:
+                if inspect is not None:
+                    inspect()
+                safe = _keep(state, runtime)
+        except NotFiniteError as met:
+            _roll_back(state, safe, met, runtime)
+            guard.clear()
+            clock, spent = _Clock(state), budget.spent(state.images, state.seconds)
     return state
 
 
-def require_finite(loss: Tensor, images: int, what: str) -> None:
-    """Stops before a step that would write NaN or infinity into the weights.
+class _Clock:
+    """Time spent on training, and the speed since the last time it was asked for."""
 
-    Raises:
-        DivergenceError: the loss is not finite.
-    """
-    if not torch.isfinite(loss):
+    def __init__(self, state: State) -> None:
+        self._before, self._start = state.seconds, time.perf_counter()
+        self._lap, self._images = self._start, state.images
+
+    def seconds(self) -> float:
+        return self._before + time.perf_counter() - self._start
+
+    def speed(self, state: State) -> float:
+        now, images = time.perf_counter(), state.images - self._images
+        lap, self._lap, self._images = now - self._lap, now, state.images
+        return images / lap
+
+
+def _keep(state: State, runtime: Runtime) -> dict[str, Any] | None:
+    """Saves a checkpoint; gives back a copy in memory where no checkpoints are kept."""
+    if runtime.checkpoints is None:
+        return deepcopy(state.snapshot())
+    if runtime.rank == 0:
+        runtime.checkpoints.save(state.images, state.snapshot())
+    runtime.wait()
+    return None
+
+
+def _roll_back(state: State, safe: dict[str, Any] | None, met: NotFiniteError, runtime: Runtime) -> None:
+    images, rate, rollbacks = state.images, state.rate / 2, state.rollbacks + 1
+    what = f"{met.what} loss is {met.value} after {images:,} images"
+    if rollbacks > ROLLBACKS:
         raise DivergenceError(
-            f"{what} loss is {float(loss.detach())} after {images:,} images; lower its learning rate, or look at the data"
-        )
-
-
-def draw(images: Float[Tensor, "m c h w"], n: int, generator: torch.Generator) -> Float[Tensor, "n c h w"]:
-    """`n` images drawn with replacement."""
-    return images[torch.randint(len(images), (n,), generator=generator).to(images.device)]
-
-
-def show(images: Float[Tensor, "n c h w"]) -> UInt8[ndarray, "n h w c"]:
-    """Images in [0, 1] as pixels, for the monitor."""
-    return to_pixels(images.detach())
+            f"{what}; lower its learning rate, or look at the data ({ROLLBACKS} times back to the last checkpoint, "
+            "each time with half the learning rate, did not help)"
+        ) from None
+    snapshot = safe if safe is not None else runtime.checkpoints and runtime.checkpoints.newest()
+    assert snapshot, "a checkpoint was kept before the first step"
+    state.restore(snapshot)
+    state.rate, state.rollbacks = rate, rollbacks
+    runtime.monitor.warn(
+        f"{what}; back to {state.images:,} images with {rate:g} of the learning rate ({rollbacks} of {ROLLBACKS})"
+    )

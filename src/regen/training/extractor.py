@@ -4,14 +4,15 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64
 from torch import Tensor
 
 from regen.core.config import ExtractorConfig
 from regen.core.seeds import derive
 from regen.models.extractor import Extractor
 from regen.training.augment import augment
-from regen.training.engine import Runtime, State, require_finite, spend
+from regen.training.engine import Budget, Guard, State, spend
+from regen.training.rows import Feed, Rows
+from regen.training.runtime import Runtime
 from regen.training.schedules import cosine
 
 AUGMENT_PROBABILITY = 0.5
@@ -34,36 +35,32 @@ def build(config: ExtractorConfig, shape: tuple[int, int, int], n_classes: int, 
 
 
 def train_extractor(
-    config: ExtractorConfig,
-    images: Float[Tensor, "n c h w"],
-    classes: Int64[Tensor, " n"],
-    n_classes: int,
-    seed: int,
-    runtime: Runtime,
+    config: ExtractorConfig, rows: Rows, n_classes: int, seed: int, runtime: Runtime
 ) -> TrainedExtractor:
-    """Trains a classifier of `classes`, numbered from 0.
+    """Trains a classifier of the rows' classes.
 
     Raises:
-        DivergenceError: the loss is not finite.
+        DivergenceError: the loss is not finite, again and again.
     """
-    images, classes = images.to(runtime.device), classes.to(runtime.device)
-    channels, height, width = images.shape[1:]
-    extractor = build(config, (channels, height, width), n_classes, seed).to(runtime.device)
+    extractor = build(config, rows.shape, n_classes, seed).to(runtime.device)
     optimiser = torch.optim.AdamW(extractor.parameters(), config.learning_rate, weight_decay=WEIGHT_DECAY, fused=True)
-    rng = torch.Generator().manual_seed(derive(seed, "extractor", "draws"))
-    state = State({"extractor": extractor}, {"extractor": optimiser}, rng)
+    state, guard = State({"extractor": extractor}, {"extractor": optimiser}), Guard(runtime)
+    n, draws = runtime.share(config.batch_size), runtime.draws(seed, "extractor")
+    feed = Feed(rows, n, draws)
 
     def step(spent: float) -> dict[str, Tensor]:
-        optimiser.param_groups[0]["lr"] = cosine(config.learning_rate, 0.0, spent)
-        rows = torch.randint(len(images), (config.batch_size,), generator=rng).to(runtime.device)
-        logits = extractor(augment(images[rows], AUGMENT_PROBABILITY, rng))
-        loss = F.cross_entropy(logits, classes[rows])
-        require_finite(loss, state.images, "the extractor's")
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        accuracy = (logits.argmax(dim=1) == classes[rows]).float().mean()
+        draws.start(state.steps)
+        optimiser.param_groups[0]["lr"] = state.rate * cosine(config.learning_rate, 0.0, spent)
+        batch = feed.at(state.steps)
+        with runtime.autocast():
+            logits = extractor(augment(batch.images, AUGMENT_PROBABILITY, draws)).float()
+        loss = F.cross_entropy(logits, batch.classes)
+        guard.step("the extractor's", loss, extractor, optimiser)
+        accuracy = (logits.argmax(dim=1) == batch.classes).float().mean()
         return {"cross_entropy": loss, "accuracy": accuracy}
 
-    spend(config.images, config.batch_size, state, step, runtime)
+    try:
+        spend(Budget(config.images), config.batch_size, state, step, runtime, guard)
+    finally:
+        feed.close()
     return TrainedExtractor(extractor.cpu().eval(), state.curve)

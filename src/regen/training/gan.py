@@ -1,8 +1,9 @@
-"""R3GAN's loop: a relativistic pairing loss with two zero-centred gradient penalties (Huang et al., NeurIPS 2024).
+"""The GAN's loop; its default is R3GAN's relativistic loss with two zero-centred penalties (Huang et al., NeurIPS 2024).
 
 https://arxiv.org/abs/2501.05441
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,18 +11,29 @@ from jaxtyping import Float
 from torch import Tensor
 
 from regen.core.config import GanConfig
+from regen.core.errors import CollapseError
 from regen.core.seeds import derive
-from regen.models.gan import Discriminator, Generator
+from regen.models.gan import Classes, Discriminator, Generator, class_shares
+from regen.models.networks import Shape, to_pixels
 from regen.training import ema
-from regen.training.augment import augment
-from regen.training.engine import Runtime, State, draw, require_finite, show, spend
-from regen.training.losses import gradient_penalty, relativistic_discriminator_loss, relativistic_generator_loss
-from regen.training.schedules import cosine, ramp
+from regen.training.augment import adapt, augment
+from regen.training.engine import Budget, Guard, State, spend
+from regen.training.losses import LOSSES, gradient_norms
+from regen.training.rows import Feed, Rows
+from regen.training.runtime import Runtime
+from regen.training.schedules import cosine
+from regen.training.slopes import logits_and_slopes
 
 BETA2 = (0.9, 0.99)
 """Adam's β₂ at the start and at the end."""
 AUGMENT_RAMP = 0.3
-"""Share of the budget over which augmentation rises to its probability."""
+"""Share of the budget over which augmentation can rise to its probability."""
+WASSERSTEIN_FACTOR = 20.0
+"""λ of wgan-gp as a multiple of γ: 10, as published, at the default of 0.5."""
+INSPECTED = 256
+"""Samples whose diversity is measured."""
+LEAST_DIVERSITY = 0.5
+"""Below this share of the real rows' mean distance the samples count as collapsed."""
 
 
 @dataclass(frozen=True)
@@ -34,80 +46,125 @@ class TrainedGan:
     curve: list[dict[str, float]]
 
 
-def build(config: GanConfig, shape: tuple[int, int, int], seed: int) -> tuple[Generator, Discriminator]:
+def build(config: GanConfig, shape: Shape, seed: int, classes: Sequence[str] = ()) -> tuple[Generator, Discriminator]:
     """Untrained networks, their weights drawn from `seed`."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "gan", "weights"))
         return (
-            Generator(shape, config.network, config.width, config.latent_dim),
-            Discriminator(shape, config.network, config.width),
+            Generator(shape, config.network, config.width, config.latent_dim, classes),
+            Discriminator(shape, config.network, config.width, classes),
         )
 
 
-def train_gan(config: GanConfig, images: Float[Tensor, "n c h w"], seed: int, runtime: Runtime) -> TrainedGan:
-    """Trains a generator of images like `images`, which lie in [0, 1].
+def train_gan(config: GanConfig, rows: Rows, seed: int, runtime: Runtime, classes: Sequence[str] = ()) -> TrainedGan:
+    """Trains a generator of images like `rows`; a conditional one if there are `classes`.
 
     Raises:
-        DivergenceError: a loss is not finite.
+        CollapseError: the samples have lost their diversity, and `stop_on_collapse` is set.
+        DivergenceError: a loss is not finite, again and again.
     """
-    images = images.to(runtime.device)
-    channels, height, width = images.shape[1:]
-    generator, discriminator = build(config, (channels, height, width), seed)
+    generator, discriminator = build(config, rows.shape, seed, classes)
     generator.to(runtime.device)
     discriminator.to(runtime.device)
+    generator.class_shares.copy_(class_shares(rows.classes, len(classes)))
     average = ema.averaged_copy(generator)
     g_optimiser, d_optimiser = (
         torch.optim.Adam(net.parameters(), config.learning_rate, betas=(0.0, BETA2[0]), fused=True)
         for net in (generator, discriminator)
     )
-    rng = torch.Generator().manual_seed(derive(seed, "gan", "draws"))
     state = State(
         {"generator": generator, "discriminator": discriminator, "average": average},
         {"generator": g_optimiser, "discriminator": d_optimiser},
-        rng,
+        {"augment": torch.zeros((), device=runtime.device), "spent": torch.zeros((), dtype=torch.float64)},
     )
+    loss, guard, n = LOSSES[config.loss], Guard(runtime), runtime.share(config.batch_size)
+    draws = runtime.draws(seed, "gan")
+    feeds = [Feed(rows, n, runtime.draws(seed, f"gan {net}")) for net in ("discriminator", "generator")]
 
     def latents() -> Float[Tensor, "n d"]:
-        return torch.randn(config.batch_size, config.latent_dim, generator=rng).to(runtime.device)
+        return draws.normal(n, config.latent_dim)
+
+    def slopes_between(real: Tensor, fake: Tensor, of: Classes) -> Tensor:
+        share = draws.uniform(n, 1, 1, 1)
+        return logits_and_slopes(discriminator, share * real + (1 - share) * fake, of)[1]
 
     def step(spent: float) -> dict[str, Tensor]:
+        draws.start(state.steps)
         for optimiser in (g_optimiser, d_optimiser):
             for group in optimiser.param_groups:
-                group["lr"] = cosine(config.learning_rate, config.final_learning_rate, spent)
+                group["lr"] = state.rate * cosine(config.learning_rate, config.final_learning_rate, spent)
                 group["betas"] = (0.0, cosine(*BETA2, spent))
         gamma = cosine(config.penalty_weight, config.penalty_weight / 10, spent)
-        probability = ramp(config.augment_probability, AUGMENT_RAMP, spent)
+        weight = WASSERSTEIN_FACTOR * config.penalty_weight if loss.penalised == "between" else gamma / 2
+        probability = state.values["augment"]
 
         discriminator.requires_grad_(True)
-        real = draw(images, config.batch_size, rng)
-        with torch.no_grad():
-            fake = generator(latents())
-        both = torch.cat([real, fake]).requires_grad_(True)
-        logits = discriminator(augment(both, probability, rng))
-        adversarial = relativistic_discriminator_loss(*logits.chunk(2))
-        penalty = 2 * gradient_penalty(logits, both)  # R1 + R2: twice the mean over both halves
-        d_loss = adversarial + gamma / 2 * penalty
-        require_finite(d_loss, state.images, "the discriminator's")
-        d_optimiser.zero_grad()
-        d_loss.backward()
-        d_optimiser.step()
+        batch = feeds[0].at(state.steps)
+        both, slope = batch.classes.repeat(2), torch.zeros((), device=runtime.device)
+        with runtime.autocast():
+            with torch.no_grad():
+                fake = generator(latents(), batch.classes).float()
+            images = torch.cat([batch.images, fake]).requires_grad_(True)
+            seen = augment(images, probability, draws)
+            if loss.penalised in ("real", "both"):
+                logits, slopes = logits_and_slopes(discriminator, seen, both)
+                (slopes,) = torch.autograd.grad(seen, images, slopes, create_graph=True)  # of the un-augmented images
+                norms = gradient_norms(slopes)
+                slope = norms[:n].mean() + (norms[n:].mean() if loss.penalised == "both" else 0)
+            else:
+                logits = discriminator(seen.detach(), both).float()
+            if loss.penalised == "between":
+                norms = gradient_norms(slopes_between(batch.images, fake, batch.classes))
+                slope = ((norms + 1e-12).sqrt() - 1).square().mean()
+            adversarial = loss.adversarial(*logits.chunk(2)).discriminator
+        guard.step("the discriminator's", adversarial + weight * slope, discriminator, d_optimiser)
 
         discriminator.requires_grad_(False)
-        with torch.no_grad():
-            real_logits = discriminator(augment(draw(images, config.batch_size, rng), probability, rng))
-        fake_logits = discriminator(augment(generator(latents()), probability, rng))
-        g_loss = relativistic_generator_loss(real_logits, fake_logits)
-        require_finite(g_loss, state.images, "the generator's")
-        g_optimiser.zero_grad()
-        g_loss.backward()
-        g_optimiser.step()
+        batch = feeds[1].at(state.steps)
+        with runtime.autocast():
+            real_logits = torch.zeros(n, device=runtime.device)
+            if loss.pairs:
+                with torch.no_grad():
+                    real_logits = discriminator(augment(batch.images, probability, draws), batch.classes).float()
+            fake = augment(generator(latents(), batch.classes), probability, draws)
+            generator_loss = loss.adversarial(real_logits, discriminator(fake, batch.classes).float()).generator
+        guard.step("the generator's", generator_loss, generator, g_optimiser)
 
         ema.update(average, generator, config.batch_size, config.ema_half_life_share * state.images)
-        return {"discriminator_loss": adversarial, "gradient_penalty": penalty, "generator_loss": g_loss}
+        real_side, fake_side = logits.detach().chunk(2)
+        confidence = runtime.mean(torch.sign(real_side - fake_side if loss.pairs else real_side).mean())
+        state.values["augment"] = adapt(
+            probability, confidence, config.augment_target, config.augment_probability,
+            spent - float(state.values["spent"]), AUGMENT_RAMP,
+        )  # fmt: skip
+        state.values["spent"].fill_(spent)
+        return {
+            "discriminator_loss": adversarial, "gradient_penalty": slope, "generator_loss": generator_loss,
+            "confidence": confidence, "augment_probability": probability,
+        }  # fmt: skip
 
-    def preview() -> None:
+    def inspect() -> None:
         fixed = torch.Generator().manual_seed(derive(seed, "gan", "preview"))
-        runtime.monitor.picture(state.images, "samples", show(average.sample(64, fixed)))
+        samples = average.sample(INSPECTED, fixed)
+        numbers = torch.randint(len(rows), (INSPECTED,), generator=fixed)
+        share = diversity(samples, feeds[0].rows.take(numbers.to(runtime.device)).images.cpu())
+        runtime.monitor.measure(state.images, {"diversity": share})
+        runtime.monitor.picture(state.images, "samples", to_pixels(samples[:64]))
+        if share < LEAST_DIVERSITY and float(state.values["spent"]) > 0.2:
+            text = f"the GAN's samples differ {share:.2f} times as much as real rows, which is mode collapse"
+            if config.stop_on_collapse:
+                raise CollapseError(f"{text}; raise gan.penalty_weight or gan.augment_probability, or take gan.loss r3")
+            runtime.monitor.warn(f"{text} (after {state.images:,} images)")
 
-    spend(config.images, config.batch_size, state, step, runtime, preview)
+    try:
+        spend(Budget(config.images, config.seconds), config.batch_size, state, step, runtime, guard, inspect)
+    finally:
+        for feed in feeds:
+            feed.close()
     return TrainedGan(average.cpu(), discriminator.cpu().requires_grad_(True), state.curve)
+
+
+def diversity(samples: Float[Tensor, "n c h w"], real: Float[Tensor, "m c h w"]) -> float:
+    """Mean distance between two samples over that between two real rows: about 1, and 0 where all are alike."""
+    among = [torch.pdist(images.flatten(1)).mean() for images in (samples, real)]
+    return float(among[0] / among[1].clamp_min(1e-12))

@@ -1,37 +1,96 @@
-"""The terms of the GAN's loss, each one short function; all are means over the batch."""
+"""The GAN's losses by the word that the project file uses, each one short function; all are means over the batch.
 
-import torch
+An adversarial loss takes the discriminator's logits of real and of fake images and gives back what the discriminator
+and what the generator minimise. Penalties on the discriminator's gradient stand beside it in `LOSSES`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from regen.core.config import GanLoss
 
-def relativistic_discriminator_loss(real: Float[Tensor, " n"], fake: Float[Tensor, " n"]) -> Float[Tensor, ""]:
-    """How badly real logits exceed fake ones, pair by pair, in nats (Jolicoeur-Martineau, 2019; Huang et al., 2024).
+Logits = Float[Tensor, " n"]
+
+
+class Pair(NamedTuple):
+    """What the two networks minimise."""
+
+    discriminator: Float[Tensor, ""]
+    generator: Float[Tensor, ""]
+
+
+def relativistic(real: Logits, fake: Logits) -> Pair:
+    """How badly real logits exceed fake ones, pair by pair, and the reverse, in nats (Jolicoeur-Martineau, 2019).
 
     Example:
-        >>> relativistic_discriminator_loss(torch.zeros(2), torch.zeros(2))
+        >>> relativistic(torch.zeros(2), torch.zeros(2)).discriminator
         tensor(0.6931)
     """
-    return F.softplus(-(real - fake)).mean()
+    return Pair(F.softplus(fake - real).mean(), F.softplus(real - fake).mean())
 
 
-def relativistic_generator_loss(real: Float[Tensor, " n"], fake: Float[Tensor, " n"]) -> Float[Tensor, ""]:
-    """How badly fake logits exceed those of a fresh real batch, in nats (Jolicoeur-Martineau, 2019)."""
-    return F.softplus(-(fake - real)).mean()
-
-
-def gradient_penalty(logits: Float[Tensor, " n"], images: Float[Tensor, "n c h w"]) -> Float[Tensor, ""]:
-    """‖∇ₓD(x)‖², squares summed over pixels (R₁ on real images, R₂ on fake ones: Mescheder et al., 2018).
-
-    Args:
-        logits: the discriminator's, computed from `images`, one an image.
-        images: un-augmented, with `requires_grad`.
+def non_saturating(real: Logits, fake: Logits) -> Pair:
+    """Cross-entropy of real against fake, and of the fake ones taken for real, in nats (Goodfellow et al., 2014).
 
     Example:
-        >>> images = torch.ones(2, 1, 2, 2, requires_grad=True)
-        >>> gradient_penalty(3 * images.sum(dim=(1, 2, 3)), images)
-        tensor(36.)
+        >>> non_saturating(torch.zeros(2), torch.zeros(2)).discriminator
+        tensor(1.3863)
     """
-    (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
-    return gradient.square().flatten(1).sum(dim=1).mean()
+    return Pair((F.softplus(-real) + F.softplus(fake)).mean(), F.softplus(-fake).mean())
+
+
+def hinge(real: Logits, fake: Logits) -> Pair:
+    """How far real logits stay below 1 and fake ones above −1; the generator raises the fake ones (Lim and Ye, 2017).
+
+    Example:
+        >>> hinge(torch.tensor([2.0]), torch.tensor([0.5])).discriminator
+        tensor(1.5000)
+    """
+    return Pair((F.relu(1 - real) + F.relu(1 + fake)).mean(), -fake.mean())
+
+
+def wasserstein(real: Logits, fake: Logits) -> Pair:
+    """The critic's mean difference, an estimate of −(earth mover's distance), without bound (Arjovsky et al., 2017).
+
+    Example:
+        >>> wasserstein(torch.tensor([2.0]), torch.tensor([0.5])).discriminator
+        tensor(-1.5000)
+    """
+    return Pair((fake - real).mean(), -fake.mean())
+
+
+def gradient_norms(slopes: Float[Tensor, "n c h w"]) -> Float[Tensor, " n"]:
+    """‖∇ₓD(x)‖² of each image, squares summed over pixels.
+
+    Example:
+        >>> gradient_norms(torch.full((2, 1, 2, 2), 3.0))
+        tensor([36., 36.])
+    """
+    return slopes.square().flatten(1).sum(dim=1)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """An adversarial loss with its penalty."""
+
+    adversarial: Callable[[Logits, Logits], Pair]
+    penalised: str
+    """Where the discriminator's gradient is penalised: none, real (R₁), both (R₁ + R₂), or between the two."""
+    pairs: bool = False
+    """Whether the generator's loss needs the logits of real images."""
+
+
+LOSSES: dict[GanLoss, Loss] = {
+    "r3": Loss(relativistic, "both", pairs=True),
+    "ns": Loss(non_saturating, "none"),
+    "ns-r1": Loss(non_saturating, "real"),
+    "hinge": Loss(hinge, "none"),
+    "wgan-gp": Loss(wasserstein, "between"),
+}
+"""r3: R3GAN (Huang et al., 2024). ns: Goodfellow et al., 2014. ns-r1: Mescheder et al., 2018. hinge: Lim and Ye, 2017.
+wgan-gp: Gulrajani et al., 2017."""

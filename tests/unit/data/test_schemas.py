@@ -3,10 +3,12 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from regen.core.config import DataConfig
 from regen.core.errors import Failure, ValidationError
+from regen.data import schemas
 from regen.data.schemas import describe, validate
 from regen.data.sources import RawImages
 from regen.data.splits import Dataset
@@ -179,3 +181,17 @@ def test_images_without_pixels_are_refused() -> None:
     raw = replace(sound(), images=np.zeros((100, 0, 3, 1), np.uint8))
 
     assert Failure(0, "shape 4x3x1", "0x3x1") in failures(raw)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_the_table_is_the_same_however_many_images_are_looked_at_together(
+    monkeypatch: pytest.MonkeyPatch, dtype: type
+) -> None:
+    raw = sound()
+    raw.images[70] = raw.images[3]
+    raw = replace(raw, images=raw.images.astype(dtype))
+    whole = describe(raw)
+
+    monkeypatch.setattr(schemas, "CHUNK", 7)
+
+    pd.testing.assert_frame_equal(describe(raw), whole)

@@ -9,8 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from regen.core import files
-from regen.core.errors import DataError
+from regen.core.config import DataConfig, load
+from regen.core.errors import DataError, StaleDataError
 from regen.data import sources
+from regen.data.archives import IDX_SETS
+from regen.data.raw import spread
 from regen.data.sources import FILES, RawImages
 
 
@@ -21,14 +24,14 @@ def small() -> RawImages:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setitem(sources.SOURCES, "small", small)
-    sources.materialise("small", tmp_path / "small")
+    monkeypatch.setitem(sources.SOURCES, "digits", lambda config, place: small())
+    sources.materialise(DataConfig(), tmp_path / "small")
     return tmp_path / "small"
 
 
 def test_the_digits_are_materialised_to_the_same_bytes_twice(tmp_path: Path) -> None:
-    sources.materialise("digits", tmp_path / "one")
-    sources.materialise("digits", tmp_path / "other")
+    sources.materialise(DataConfig(), tmp_path / "one")
+    sources.materialise(DataConfig(), tmp_path / "other")
 
     assert sorted(path.name for path in (tmp_path / "one").iterdir()) == sorted(FILES)
     for name in FILES:
@@ -55,7 +58,7 @@ def test_what_is_read_is_what_was_materialised(folder: Path) -> None:
 def test_the_manifest_holds_count_shape_and_digests(folder: Path) -> None:
     manifest = files.read_json(folder / "manifest.json")
 
-    assert (manifest["source"], manifest["count"], manifest["shape"]) == ("small", 6, [3, 2, 1])
+    assert (manifest["source"], manifest["count"], manifest["shape"]) == ("digits", 6, [3, 2, 1])
     assert manifest["sha256"] == {name: files.sha256(folder / name) for name in ("images.npy", "labels.npy")}
 
 
@@ -66,7 +69,7 @@ def test_a_source_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(files, "write_json", fail)
 
     with pytest.raises(KeyboardInterrupt):
-        sources.materialise("digits", tmp_path / "digits")
+        sources.materialise(DataConfig(), tmp_path / "digits")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -115,7 +118,7 @@ def test_a_corrupt_file_is_refused_by_its_name(folder: Path, name: str, harm: Ca
 @given(st.integers(0, 160), st.binary(min_size=1, max_size=4))
 def test_no_change_of_bytes_passes_unseen(folder: Path, at: int, changed: bytes) -> None:
     path = folder / "images.npy"
-    sources.materialise("small", folder)
+    sources.materialise(DataConfig(), folder)
     whole = path.read_bytes()
     harmed = whole[:at] + changed + whole[at + len(changed) :]
     path.write_bytes(harmed)
@@ -166,3 +169,96 @@ def test_a_pickle_is_never_opened(folder: Path) -> None:
 
     with pytest.raises(DataError, match=r"images\.npy is no NumPy array"):
         sources.read(folder)
+
+
+def test_at_most_max_rows_are_taken_spread_evenly() -> None:
+    everything = sources.digits()
+
+    raw = sources.load(DataConfig(max_rows=599))
+
+    np.testing.assert_array_equal(raw.images, everything.images[::3])
+    np.testing.assert_array_equal(raw.labels, everything.labels[::3])
+
+
+def test_more_rows_than_there_are_means_all() -> None:
+    assert len(sources.load(DataConfig(max_rows=5000)).images) == 1797
+
+
+@given(st.integers(0, 300), st.integers(1, 300))
+def test_rows_that_are_spread_are_distinct_in_order_and_equally_far_apart(n: int, most: int) -> None:
+    rows = spread(n, most)
+
+    assert len(rows) == min(n, most)
+    assert set(rows.tolist()) <= set(range(n))
+    assert np.ptp(np.diff(rows)) <= 1 if len(rows) > 1 else True
+
+
+def test_images_are_mapped_to_memory_and_cannot_be_written(folder: Path) -> None:
+    read = sources.read(folder)
+
+    assert isinstance(read.images, np.memmap)
+    with pytest.raises(ValueError, match="read-only"):
+        read.images[0] = 0
+
+
+def test_classes_without_names_are_called_by_their_numbers(folder: Path) -> None:
+    assert small().class_names == ("0", "1")
+    assert sources.read(folder).class_names == ("0", "1")
+    assert "class_names" not in files.read_json(folder / "manifest.json")
+
+
+def test_names_that_do_not_fit_the_classes_are_refused(folder: Path) -> None:
+    manifest = files.read_json(folder / "manifest.json")
+    files.write_json(folder / "manifest.json", manifest | {"class_names": ["one"]})
+
+    with pytest.raises(DataError, match=r"manifest\.json is corrupt"):
+        sources.read(folder)
+
+
+@pytest.mark.parametrize(
+    ("settings", "manifest", "match"),
+    [
+        ({}, {"source": "mnist"}, r"data\.source is digits, but data/x was made from mnist; remove data/x and run"),
+        (
+            {"source": "folder:a{b}"},
+            {"source": "folder:{}"},
+            r"data\.source is folder:a{b}, but data/x was made from folder:{}",
+        ),
+        ({"max_rows": 9}, {"source": "digits"}, r"data\.max_rows is 9, but data/x was made with all rows"),
+        ({}, {"source": "digits", "max_rows": 9}, r"data\.max_rows is not set, but data/x was made with 9"),
+        (
+            {"source": "folder:a", "resolution": 64},
+            {"source": "folder:a", "resolution": 32, "channels": 3},
+            r"data\.resolution is 64, but data/x was made with 32",
+        ),
+        (
+            {"source": "folder:a", "channels": 1},
+            {"source": "folder:a", "resolution": 32, "channels": 3},
+            r"data\.channels is 1, but data/x was made with 3",
+        ),
+    ],
+    ids=["source", "braces", "max_rows", "no max_rows", "resolution", "channels"],
+)
+def test_data_that_was_made_otherwise_is_refused_with_the_way_out(
+    tmp_path: Path, settings: dict, manifest: dict, match: str
+) -> None:
+    files.write_json(tmp_path / "data" / "x" / "manifest.json", manifest)
+
+    with pytest.raises(StaleDataError, match=match):
+        sources.require_fit(DataConfig(**settings), tmp_path / "data" / "x")
+
+
+@pytest.mark.parametrize(
+    "manifest", [{"source": "digits"}, {"source": "my own camera"}, {}, [], 3, {"source": "digits", "channels": None}]
+)
+def test_data_that_fits_or_is_the_users_own_is_let_be(tmp_path: Path, manifest: object) -> None:
+    files.write_json(tmp_path / "data" / "x" / "manifest.json", manifest)
+
+    sources.require_fit(DataConfig(resolution=64), tmp_path / "data" / "x")
+
+
+def test_the_fashion_project_is_read_and_its_anomaly_is_a_class() -> None:
+    config = load(Path(__file__).parents[3] / "configs" / "fashion_mnist.yaml")
+
+    assert (config.project, config.data.source) == ("fashion_mnist", "fashion-mnist")
+    assert IDX_SETS[config.data.source].class_names[config.data.anomaly_class] == "Bag"

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from regen.core.config import DataConfig, keys
 from regen.core.errors import DataError
+from regen.data import splits
 from regen.data.schemas import describe
 from regen.data.sources import RawImages
 from regen.data.splits import SPLITS, Dataset, assign, uniform, unit_interval
@@ -166,3 +167,42 @@ def test_vectors_lie_between_0_and_1() -> None:
     images = np.array([[[[0], [51]], [[255], [102]]]], np.uint8)
 
     np.testing.assert_allclose(unit_interval(images), [[0, 0.2, 1, 0.4]])
+
+
+def test_loaded_images_are_mapped_to_memory_and_cannot_be_written(tmp_path: Path) -> None:
+    build(drawn()).save(tmp_path)
+
+    loaded = Dataset.load(tmp_path)
+
+    assert isinstance(loaded.images, np.memmap)
+    assert not isinstance(loaded.pixels("test"), np.memmap)
+    with pytest.raises(ValueError, match="read-only"):
+        loaded.images[0] = 0
+
+
+def test_a_set_that_is_built_into_a_file_is_the_one_built_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(splits, "CHUNK", 7)
+    raw = drawn()
+    raw.images[150:] = raw.images[:50]
+    table = describe(raw)
+
+    built = Dataset.build(raw.images, raw.labels, table, CONFIG, seed=0, into=tmp_path / "images.npy")
+    before = (tmp_path / "images.npy").stat().st_ino
+    built.save(tmp_path)
+
+    np.testing.assert_array_equal(built.images, build(raw).images)
+    assert (tmp_path / "images.npy").stat().st_ino == before
+    np.testing.assert_array_equal(Dataset.load(tmp_path).images, build(raw).images)
+
+
+def test_classes_keep_their_names(tmp_path: Path) -> None:
+    raw = drawn()
+    built = Dataset.build(raw.images, raw.labels, describe(raw), CONFIG, seed=0, names={0: "boot", 2: "bag"})
+    built.save(tmp_path)
+
+    loaded = Dataset.load(tmp_path)
+
+    assert loaded.class_names == {0: "boot", 2: "bag"}
+    assert [loaded.name(label) for label in range(3)] == ["boot", "1", "bag"]

@@ -12,10 +12,13 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
+from regen.core.config import DataConfig
 from regen.core.errors import DataError, StaleDataError
 from regen.core.workspace import Workspace
 from regen.data import sources, versions
+from regen.data.raw import Place
 from regen.data.versions import Status, tree_md5
 
 NAMES = ("images.npy", "labels.npy", "manifest.json")
@@ -40,7 +43,7 @@ def pulled(project: Path, pulled_once: Path) -> Workspace:
         for name, place in kept.items():
             shutil.copytree(pulled_once / name, place)
         return workspace
-    versions.pull(workspace, "digits", "digits")
+    versions.pull(workspace, "digits", DataConfig())
     for name, place in kept.items():
         shutil.copytree(place, pulled_once / name)
     return workspace
@@ -84,7 +87,7 @@ def test_a_trees_name_does_not_depend_on_the_order_of_its_files(entries: dict[st
 def test_a_fresh_project_gets_its_data_from_the_source_and_data_dvc_stays_as_it_is(project: Path) -> None:
     workspace, recorded = Workspace(project), (project / "data.dvc").read_bytes()
 
-    origin = versions.pull(workspace, "digits", "digits")
+    origin = versions.pull(workspace, "digits", DataConfig())
 
     assert origin == "source"
     assert (project / "data.dvc").read_bytes() == recorded
@@ -95,7 +98,7 @@ def test_a_fresh_project_gets_its_data_from_the_source_and_data_dvc_stays_as_it_
 def test_a_project_that_is_here_is_left_as_it_is(pulled: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(versions.subprocess, "run", None)
 
-    assert versions.pull(pulled, "digits", "digits") == "here"
+    assert versions.pull(pulled, "digits", DataConfig()) == "here"
     assert versions.require_clean(pulled, "digits") == versions.status(pulled, "digits").version
 
 
@@ -111,7 +114,7 @@ def test_a_deleted_file_comes_from_dvcs_cache(pulled: Workspace) -> None:
     before = contents(pulled.data("digits"))
     (pulled.data("digits") / "labels.npy").unlink()
 
-    assert versions.pull(pulled, "digits", "digits") == "cache"
+    assert versions.pull(pulled, "digits", DataConfig()) == "cache"
     assert contents(pulled.data("digits")) == before
 
 
@@ -122,7 +125,7 @@ def test_a_wiped_project_comes_from_dvcs_remote(pulled: Workspace, tmp_path: Pat
     shutil.rmtree(pulled.root / ".dvc" / "cache")
     shutil.rmtree(pulled.root / "data")
 
-    assert versions.pull(pulled, "digits", "digits") == "remote"
+    assert versions.pull(pulled, "digits", DataConfig()) == "remote"
     assert contents(pulled.data("digits")) == before
     assert (pulled.root / "data.dvc").read_bytes() == recorded
     assert versions.status(pulled, "digits").clean
@@ -133,17 +136,17 @@ def test_a_wiped_project_without_a_remote_comes_from_the_source(pulled: Workspac
     shutil.rmtree(pulled.root / ".dvc" / "cache")
     (pulled.data("digits") / "images.npy").unlink()
 
-    assert versions.pull(pulled, "digits", "digits") == "source"
+    assert versions.pull(pulled, "digits", DataConfig()) == "source"
     assert contents(pulled.data("digits")) == before
     assert (pulled.root / "data.dvc").read_bytes() == recorded
 
 
 def test_an_interrupted_pull_is_completed(project: Path) -> None:
     workspace, recorded = Workspace(project), (project / "data.dvc").read_bytes()
-    sources.materialise("digits", workspace.data("digits"))
+    sources.materialise(DataConfig(), workspace.data("digits"))
     (workspace.data("digits") / "manifest.json").unlink()
 
-    assert versions.pull(workspace, "digits", "digits") == "source"
+    assert versions.pull(workspace, "digits", DataConfig()) == "source"
     assert versions.status(workspace, "digits").clean
     assert (project / "data.dvc").read_bytes() == recorded
 
@@ -153,7 +156,7 @@ def test_a_project_without_data_dvc_is_materialised_and_recorded(project: Path) 
     (project / "data.dvc").unlink()
 
     assert versions.status(workspace, "digits") == Status(None)
-    assert versions.pull(workspace, "digits", "digits") == "source"
+    assert versions.pull(workspace, "digits", DataConfig()) == "source"
     assert yaml.safe_load((project / "data.dvc").read_text()) == yaml.safe_load(recorded)
     assert versions.status(workspace, "digits").clean
 
@@ -162,7 +165,7 @@ def test_pulls_at_the_same_time_wait_for_each_other(project: Path) -> None:
     workspace = Workspace(project)
 
     with ThreadPoolExecutor(2) as pool:
-        origins = list(pool.map(lambda _: versions.pull(workspace, "digits", "digits"), range(2)))
+        origins = list(pool.map(lambda _: versions.pull(workspace, "digits", DataConfig()), range(2)))
 
     assert sorted(origins) == ["here", "source"]
     assert versions.status(workspace, "digits").clean
@@ -177,7 +180,7 @@ def test_a_changed_file_is_stale_and_left_alone(pulled: Workspace, name: str) ->
     with pytest.raises(StaleDataError, match=rf"data/digits differs from data\.dvc in {name}; run 'regen data add'"):
         versions.require_clean(pulled, "digits")
     with pytest.raises(StaleDataError, match=rf"data/digits differs from data\.dvc in {name}"):
-        versions.pull(pulled, "digits", "digits")
+        versions.pull(pulled, "digits", DataConfig())
     assert contents(pulled.root / "data") == before
     assert (pulled.root / "data.dvc").read_bytes() == recorded
 
@@ -221,7 +224,7 @@ def test_a_change_that_is_added_is_a_new_version(pulled: Workspace) -> None:
 
 def test_another_projects_data_changes_neither_version_nor_cleanliness(pulled: Workspace) -> None:
     before = versions.status(pulled, "digits")
-    sources.materialise("digits", pulled.data("digits_2"))
+    sources.materialise(DataConfig(), pulled.data("digits_2"))
     unrecorded = versions.status(pulled, "digits")
 
     versions.add(pulled)
@@ -232,13 +235,13 @@ def test_another_projects_data_changes_neither_version_nor_cleanliness(pulled: W
 
 
 def test_another_projects_unrecorded_change_stays_unrecorded_when_this_one_is_pulled(pulled: Workspace) -> None:
-    sources.materialise("digits", pulled.data("other"))
+    sources.materialise(DataConfig(), pulled.data("other"))
     versions.add(pulled)
     overwrite(pulled.data("other") / "labels.npy", b"changed")
     (pulled.data("digits") / "labels.npy").unlink()
     recorded = (pulled.root / "data.dvc").read_bytes()
 
-    versions.pull(pulled, "digits", "digits")
+    versions.pull(pulled, "digits", DataConfig())
 
     assert versions.status(pulled, "digits").clean
     assert versions.status(pulled, "other").changed == ("labels.npy",)
@@ -252,7 +255,7 @@ def test_another_projects_files_survive_a_pull_with_an_incomplete_cache(pulled: 
     empty_cache(pulled)
     (pulled.data("digits") / "labels.npy").unlink()
 
-    versions.pull(pulled, "digits", "digits")
+    versions.pull(pulled, "digits", DataConfig())
 
     assert contents(pulled.data("other")) == {"images.npy": b"the only copy"}
     assert versions.status(pulled, "other").clean
@@ -269,7 +272,7 @@ def test_a_damaged_cache_is_never_recorded_as_a_version(pulled: Workspace) -> No
     (pulled.data("digits") / "labels.npy").unlink()
 
     try:
-        versions.pull(pulled, "digits", "digits")
+        versions.pull(pulled, "digits", DataConfig())
     except DataError:
         restored = False
     else:
@@ -286,7 +289,7 @@ def test_a_users_own_unrecorded_files_are_not_mixed_with_the_sources(project: Pa
     (workspace.data("digits") / "images.npy").write_bytes(b"the user's own")
 
     with pytest.raises(DataError, match=r"images\.npy"):
-        versions.pull(workspace, "digits", "digits")
+        versions.pull(workspace, "digits", DataConfig())
     assert contents(project / "data") == {"digits/images.npy": b"the user's own"}
     assert not (project / "data.dvc").exists()
 
@@ -297,7 +300,7 @@ def test_a_file_that_differs_on_a_fresh_clone_is_stale_and_left_alone(project: P
     (workspace.data("digits") / "images.npy").write_bytes(b"the user's own")
 
     with pytest.raises(StaleDataError, match=r"not the source's .*images\.npy"):
-        versions.pull(workspace, "digits", "digits")
+        versions.pull(workspace, "digits", DataConfig())
     assert (workspace.data("digits") / "images.npy").read_bytes() == b"the user's own"
     assert (project / "data.dvc").read_bytes() == recorded
 
@@ -312,7 +315,7 @@ def test_a_corrupt_data_dvc_is_refused_with_the_way_out(project: Path, content: 
     with pytest.raises(DataError, match=r"data\.dvc is corrupt; have it back by 'git checkout data\.dvc'"):
         versions.status(Workspace(project), "digits")
     with pytest.raises(DataError, match=r"data\.dvc is corrupt"):
-        versions.pull(Workspace(project), "digits", "digits")
+        versions.pull(Workspace(project), "digits", DataConfig())
 
 
 def other_digits() -> sources.RawImages:
@@ -323,24 +326,24 @@ def other_digits() -> sources.RawImages:
 def test_a_source_that_gives_other_bytes_than_recorded_is_refused(
     pulled: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sources.SOURCES, "digits", other_digits)
+    monkeypatch.setitem(sources.SOURCES, "digits", lambda config, place: other_digits())
     empty_cache(pulled)
     (pulled.data("digits") / "images.npy").unlink()
     before = contents(pulled.root / "data")
 
     with pytest.raises(DataError, match=r"source digits gives \w+\.dir, but data\.dvc records \w+\.dir for digits"):
-        versions.pull(pulled, "digits", "digits")
+        versions.pull(pulled, "digits", DataConfig())
     assert contents(pulled.root / "data") == before
 
 
 def test_a_source_that_gives_other_bytes_to_a_fresh_clone_is_refused(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sources.SOURCES, "digits", other_digits)
+    monkeypatch.setitem(sources.SOURCES, "digits", lambda config, place: other_digits())
     recorded = (project / "data.dvc").read_bytes()
 
-    with pytest.raises(DataError, match=r"data/ would hash to \w+\.dir, but data\.dvc records \w+\.dir"):
-        versions.pull(Workspace(project), "digits", "digits")
+    with pytest.raises(DataError, match=r"data\.dvc records \w+\.dir, .* with the source's digits data/ would not"):
+        versions.pull(Workspace(project), "digits", DataConfig())
     assert (project / "data.dvc").read_bytes() == recorded
     assert [path.name for path in (project / ".regen").iterdir()] == ["locks"]
 
@@ -353,3 +356,120 @@ def test_without_data_there_is_nothing_to_add(project: Path) -> None:
 def test_what_dvc_refuses_is_told_in_its_words(project: Path) -> None:
     with pytest.raises(DataError, match=r"dvc push data\.dvc failed: .*remote"):
         versions.push(Workspace(project))
+
+
+def other_clothes(config: DataConfig, place: Place) -> sources.RawImages:
+    return replace(sources.digits(), origin="clothes")
+
+
+@pytest.fixture
+def clothes(monkeypatch: pytest.MonkeyPatch) -> DataConfig:
+    """A second project's data section, whose source is at hand."""
+    monkeypatch.setitem(sources.SOURCES, "fashion-mnist", other_clothes)
+    monkeypatch.setattr(sources, "idx_at_hand", lambda name, config, place: name == "fashion-mnist")
+    return DataConfig(source="fashion-mnist", max_rows=100)
+
+
+def test_a_second_project_is_recorded_beside_the_first_on_a_fresh_clone(project: Path, clothes: DataConfig) -> None:
+    workspace = Workspace(project)
+
+    assert versions.pull(workspace, "clothes", clothes) == "source"
+
+    assert versions.status(workspace, "clothes").clean
+    assert versions.status(workspace, "digits").clean
+    assert len(sources.read(workspace.data("clothes")).images) == 100
+    assert versions.pull(workspace, "clothes", clothes) == "here"
+    assert versions.pull(workspace, "digits", DataConfig()) == "here"
+
+
+def test_the_first_project_can_be_told_on_a_clone_that_records_two(project: Path, clothes: DataConfig) -> None:
+    workspace = Workspace(project)
+    (project / "configs").mkdir()
+    (project / "configs" / "clothes.yaml").write_text(
+        "project: clothes\ndata: {source: fashion-mnist, max_rows: 100}\n"
+    )
+    versions.pull(workspace, "clothes", clothes)
+    shutil.rmtree(project / ".dvc" / "cache")
+    shutil.rmtree(project / "data")
+    recorded = (project / "data.dvc").read_bytes()
+
+    assert versions.pull(workspace, "digits", DataConfig()) == "source"
+
+    assert versions.status(workspace, "digits").clean
+    assert (project / "data.dvc").read_bytes() == recorded
+
+
+def test_the_first_projects_files_come_from_the_cache_when_a_second_is_recorded(
+    pulled: Workspace, clothes: DataConfig
+) -> None:
+    before = contents(pulled.data("digits"))
+    shutil.rmtree(pulled.data("digits"))
+
+    versions.pull(pulled, "clothes", clothes)
+
+    assert contents(pulled.data("digits")) == before
+    assert versions.status(pulled, "digits").clean
+
+
+def test_a_second_project_is_not_recorded_beside_changes_that_nobody_recorded(
+    pulled: Workspace, clothes: DataConfig
+) -> None:
+    overwrite(pulled.data("digits") / "labels.npy", b"changed")
+    recorded = (pulled.root / "data.dvc").read_bytes()
+
+    with pytest.raises(
+        StaleDataError, match=r"data/ differs from data\.dvc in digits/labels\.npy, so clothes cannot be"
+    ):
+        versions.pull(pulled, "clothes", clothes)
+    assert (pulled.data("digits") / "labels.npy").read_bytes() == b"changed"
+    assert (pulled.root / "data.dvc").read_bytes() == recorded
+
+
+def test_data_made_with_other_settings_is_refused_with_the_way_out(pulled: Workspace) -> None:
+    before = contents(pulled.root / "data")
+
+    with pytest.raises(
+        StaleDataError,
+        match=r"data\.max_rows is 500, but data/digits was made with all rows; remove data/digits and run 'regen data pull'",
+    ):
+        versions.pull(pulled, "digits", DataConfig(max_rows=500))
+    assert contents(pulled.root / "data") == before
+
+
+def test_removed_data_is_made_anew_with_other_settings_and_the_old_version_kept(pulled: Workspace) -> None:
+    said, before = list[str](), contents(pulled.data("digits"))
+    recorded, version = (pulled.root / "data.dvc").read_bytes(), versions.require_clean(pulled, "digits")
+    shutil.rmtree(pulled.data("digits"))
+
+    origin = versions.pull(pulled, "digits", DataConfig(max_rows=500), said.append)
+
+    assert origin == "source"
+    assert said == ["  data: digits is made anew, with other settings than the version that data.dvc records"]
+    assert len(sources.read(pulled.data("digits")).images) == 500
+    assert versions.require_clean(pulled, "digits") != version
+    shutil.rmtree(pulled.data("digits"))
+    (pulled.root / "data.dvc").write_bytes(recorded)
+    assert versions.pull(pulled, "digits", DataConfig()) == "cache"
+    assert contents(pulled.data("digits")) == before
+
+
+def test_a_fresh_clone_can_be_given_other_settings(project: Path) -> None:
+    workspace = Workspace(project)
+
+    versions.pull(workspace, "digits", DataConfig(max_rows=500))
+
+    assert len(sources.read(workspace.data("digits")).images) == 500
+    assert versions.status(workspace, "digits").clean
+
+
+def test_files_of_a_folder_that_were_set_aside_are_told_of_and_recorded(project: Path) -> None:
+    workspace, said = Workspace(project), list[str]()
+    (project / "photos").mkdir()
+    Image.new("RGB", (4, 4), (1, 2, 3)).save(project / "photos" / "one.png")
+    (project / "photos" / "two.png").write_bytes(b"bad")
+
+    versions.pull(workspace, "mine", DataConfig(source="folder:photos", resolution=4), said.append)
+
+    assert said == ["  data: 1 files were set aside; data/mine/quarantine.csv says why"]
+    assert versions.status(workspace, "mine").clean
+    assert (workspace.data("mine") / "quarantine.csv").is_file()

@@ -22,9 +22,11 @@ from regen.models.vae import Vae
 from regen.training import extractor as extractor_loop
 from regen.training import gan as gan_loop
 from regen.training import vae as vae_loop
+from regen.training.rows import Rows
 
 CONFIG = EvaluationConfig(bootstrap_draws=50, sample_sets=2)
 ANOMALY = 2
+SAMPLED = {"frechet_distance", "recall", "coverage", "class_shift"}
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +54,11 @@ def generator(dataset: Dataset) -> Generator:
 @pytest.fixture(scope="module")
 def vae(dataset: Dataset) -> Vae:
     config = VaeConfig(network="mlp", width=1, latent_dim=3, score_draws=2)
-    images = to_tensor(dataset.pixels("train", normal_only=True))
+    images, held_out = (
+        Rows.of(to_tensor(dataset.pixels(split, normal_only=True))) for split in ("train", "validation")
+    )
     untrained = vae_loop.build(config, dataset.shape, len(images), seed=0).requires_grad_(False)
-    vae_loop.calibrate(untrained, images, to_tensor(dataset.pixels("validation", normal_only=True)), config, seed=0)
+    vae_loop.calibrate(untrained, images, held_out, config, seed=0)
     return untrained
 
 
@@ -75,7 +79,7 @@ def figures(measured: Measured) -> dict[str, tuple[float, list[float]]]:
 def test_a_gan_has_the_figures_of_samples(generator: Generator, dataset: Dataset, extractor: Extractor) -> None:
     measured = measure.measure_gan(generator, dataset, extractor, CONFIG, seed=0)
 
-    assert set(measured.figures) == {"frechet_distance", "class_shift"}
+    assert set(measured.figures) == SAMPLED
     assert measured.samples.shape == dataset.pixels("test").shape
     assert set(measured.side) >= {"sharpness_ratio", "diversity_ratio", "path_unevenness", "samples_per_second"}
     assert all(np.isfinite(list(measured.side.values())))
@@ -122,7 +126,7 @@ def test_a_difference_is_taken_where_both_have_the_figure(
     gan = measure.measure_gan(generator, dataset, extractor, CONFIG, seed=0)
     measured = measure.measure_vae(vae, dataset, extractor, CONFIG, seed=0)
 
-    assert set(gan.difference(measured, CONFIG)) == {"frechet_distance", "class_shift"}
+    assert set(gan.difference(measured, CONFIG)) == SAMPLED
 
 
 def test_without_an_anomaly_class_nothing_is_detected(vae: Vae, dataset: Dataset, extractor: Extractor) -> None:
@@ -169,6 +173,46 @@ def test_the_reference_itself_is_at_distance_zero(dataset: Dataset, extractor: E
     assert measured.figures["frechet_distance"].point == pytest.approx(0, abs=1e-6)
     assert measured.figures["class_shift"].point == 0
     assert measured.side["diversity_ratio"] == pytest.approx(1, abs=0.01)
+
+
+def test_the_reference_itself_is_recalled_and_covered(dataset: Dataset, extractor: Extractor) -> None:
+    reference = dataset.pixels("test")
+
+    measured = measure.measure_samples(Replaying(reference), reference, extractor, CONFIG, seed=0)
+
+    assert measured.figures["recall"].point == measured.figures["coverage"].point == 1
+    assert measured.side["precision"] == 1
+    assert measured.missing == []
+
+
+def test_real_rows_recall_and_cover_nearly_all(dataset: Dataset, extractor: Extractor) -> None:
+    found = measure.real_diversity(dataset, extractor, CONFIG, seed=0)
+
+    assert found.coverage.point == pytest.approx(1 - 2**-5, abs=0.06)
+    assert found.recall.point > 0.8
+    assert found.density == pytest.approx(1, abs=0.3)
+
+
+def test_a_collapse_to_one_class_is_seen(dataset: Dataset) -> None:
+    def brightest_band(images: Tensor) -> Tensor:
+        return images.mean(dim=(1, 3))[:, [0, 3, 6]].argmax(dim=1)
+
+    trained = extractor_loop.build(ExtractorConfig(width=2, features=4), dataset.shape, 3, seed=0)
+    trained.classes = brightest_band  # type: ignore[method-assign]
+    images, real = dataset.images[dataset.labels == 0], dataset.pixels("test")
+
+    measured = measure.measure_samples(Replaying(images), real, trained, CONFIG, seed=0)
+
+    assert {one.position for one in measured.missing} == {1, 2}
+    assert measured.figures["coverage"].point < 0.5
+
+
+def test_the_importance_weighted_bound_is_tighter_than_the_elbo(
+    vae: Vae, dataset: Dataset, extractor: Extractor
+) -> None:
+    figures = measure.measure_vae(vae, dataset, extractor, CONFIG, seed=0).figures
+
+    assert figures["iwae_bits"].point < figures["negative_elbo_bits"].point
 
 
 def test_one_image_repeated_has_no_diversity(dataset: Dataset, extractor: Extractor) -> None:

@@ -27,15 +27,17 @@ def estimate(value: float) -> dict[str, float]:
 def side(scale: float) -> dict[str, float]:
     return {
         "sharpness_ratio": 0.91 * scale, "diversity_ratio": 0.92 * scale, "path_unevenness": 1.5 * scale,
-        "samples_per_second": 12345.0 * scale,
+        "samples_per_second": 12345.0 * scale, "precision": 0.4 * scale, "density": 0.45 * scale,
     }  # fmt: skip
 
 
 def measured() -> dict[str, Any]:
     """What evaluation.json holds of two candidates without champions."""
-    gan = {"frechet_distance": estimate(20.0), "class_shift": estimate(0.25)}
+    gan = {
+        "frechet_distance": estimate(20.0), "class_shift": estimate(0.25), "recall": estimate(0.7), "coverage": estimate(0.9),
+    }  # fmt: skip
     vae = {metric: estimate(0.5 + i) for i, metric in enumerate(get_args(Metric))}
-    entry = {"champion": None, "difference": None}
+    entry = {"champion": None, "difference": None, "warnings": []}
     return {
         "models": {
             "vae": {"estimates": vae, "side": side(2.0), **entry},
@@ -44,6 +46,7 @@ def measured() -> dict[str, Any]:
         "rows": {"train": 500, "validation": 100, "test": 321, "extractor": 200},
         "anomaly_class": 8,
         "extractor": {"name": "digits-extractor", "sha256": "0123456789abcdef" * 4, "features": 32, "accuracy": 0.973},
+        "real_rows": {"recall": estimate(0.96), "coverage": estimate(0.97), "precision": 0.95, "density": 1.0},
         "frechet_floor": estimate(1.0),
         "frechet_untrained": estimate(2000.0),
         "frechet_vae_all_classes": estimate(33.0),
@@ -173,6 +176,16 @@ def test_the_page_does_without_an_anomaly_class(tmp_path: Path) -> None:
     assert page.tags.count("svg") == 2
 
 
+def test_the_page_warns_of_a_collapse_above_the_figures(tmp_path: Path) -> None:
+    found = measured()
+    found["models"]["gan"]["warnings"] = ["class <7> is nearly missing"]
+
+    said = "".join(Page(write(tmp_path, found)).said)
+
+    assert "Warning: class <7> is nearly missing." in said
+    assert said.count("Warning") == 1
+
+
 def test_equal_figures_make_equal_pages(tmp_path: Path) -> None:
     assert write(tmp_path / "one", measured()) == write(tmp_path / "other", measured())
 
@@ -189,9 +202,12 @@ def test_samples_are_written_as_one_picture(tmp_path: Path) -> None:
 def test_the_comparison_sets_the_gan_beside_the_vae() -> None:
     rows = {question: answers for question, *answers in report.comparison_table(measured())}
 
-    assert rows["Sample quality: Fréchet distance"] == ["20.0 [19.9, 20.1]", "5.500 [5.400, 5.600]", "0"]
+    assert rows["Sample quality: Fréchet distance"] == ["20.0 [19.9, 20.1]", "7.500 [7.400, 7.600]", "0"]
     assert rows["… the VAE also against all classes"] == ["20.0 [19.9, 20.1]", "33.0 [32.9, 33.1]", "0"]
     assert rows["… GAN minus VAE on all classes, paired"][0] == "-13.0 [-13.1, -12.9]"
+    assert rows["Modes found: recall"][::2] == ["0.700 [0.600, 0.800]", "1; real rows 0.96"]
+    assert rows["Real rows with a sample near: coverage"][::2] == ["0.900 [0.800, 1.000]", "1; real rows 0.97"]
+    assert rows["Samples that could be real: precision"] == ["0.40", "0.80", "1"]
     assert rows["Sharpness against real images"] == ["0.91", "1.82", "1"]
     assert rows["Diversity against real images"] == ["0.92", "1.84", "1"]
     assert rows["Latent path: largest step over mean step"] == ["1.50", "3.00", "1"]

@@ -16,11 +16,15 @@ from regen.models.vae import Vae
 SHAPE = (1, 9, 7)
 VAE = {
     "shape": SHAPE, "network": "mlp", "width": 2, "latent_dim": 4, "n_reference": 6, "neighbours": 2, "draws": 2,
+    "likelihood": "bernoulli", "classes": ("a", "b"),
 }  # fmt: skip
 MODELS: dict[str, tuple[Callable, dict]] = {
     "vae": (Vae, VAE),
-    "generator": (Generator, {"shape": SHAPE, "network": "conv", "width": 2, "latent_dim": 4}),
-    "discriminator": (Discriminator, {"shape": SHAPE, "network": "conv", "width": 2}),
+    "generator": (
+        Generator,
+        {"shape": SHAPE, "network": "transformer", "width": 2, "latent_dim": 4, "classes": ("a", "b")},
+    ),
+    "discriminator": (Discriminator, {"shape": SHAPE, "network": "conv", "width": 2, "classes": ("a", "b")}),
     "extractor": (Extractor, {"shape": SHAPE, "width": 2, "features": 3, "n_classes": 4}),
 }
 
@@ -61,7 +65,10 @@ def test_loaded_models_give_equal_outputs(tmp_path: Path) -> None:
     assert torch.equal(
         loaded["generator"].sample(3, torch.Generator()), saved["generator"].sample(3, torch.Generator())
     )
-    assert torch.equal(loaded["discriminator"](images), saved["discriminator"](images))
+    of = torch.tensor([0, 1, 1, 0, 1])
+    assert torch.equal(loaded["discriminator"](images, of), saved["discriminator"](images, of))
+    assert loaded["vae"].classes == loaded["generator"].classes == loaded["discriminator"].classes == ("a", "b")
+    assert loaded["vae"].likelihood == "bernoulli"
     assert torch.equal(loaded["extractor"](images), saved["extractor"](images))
 
 

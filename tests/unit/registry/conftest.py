@@ -17,6 +17,7 @@ from regen.registry.versions import Version
 from regen.training import gan, vae
 
 SHAPE = (1, 8, 8)
+CLASSES = ("shirt", "shoe")
 _keys = count()
 
 
@@ -43,8 +44,9 @@ def log_network(run: Run, kind: str, folder: Path) -> str:
             latent_dim=4, n_reference=4, neighbours=2, draws=2,
         )  # fmt: skip
     else:
-        generator, _ = gan.build(GanConfig(network="mlp", width=2, latent_dim=4), SHAPE, seed=0)
-        storage.save(folder, "generator", generator, shape=SHAPE, network="mlp", width=2, latent_dim=4)
+        generator, _ = gan.build(GanConfig(network="mlp", width=2, latent_dim=4), SHAPE, 0, CLASSES)
+        arguments = {"shape": SHAPE, "network": "mlp", "width": 2, "latent_dim": 4, "classes": CLASSES}
+        storage.save(folder, "generator", generator, **arguments)
     return packaging.log_model(run, kind, f"digits-{kind}", folder, SHAPE, "# card")
 
 

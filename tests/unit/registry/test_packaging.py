@@ -120,6 +120,35 @@ def test_the_gan_takes_seed_0_when_none_is_given(store):
     assert (without == zero).all()
 
 
+def test_a_class_that_is_asked_for_is_given_and_without_one_classes_are_drawn(store):
+    import mlflow
+    import pandas as pd
+    import torch
+
+    from regen.models.networks import to_pixels
+
+    model, generator = mlflow.pyfunc.load_model(store.uris["gan"]), packaging.load_network("gan", store.uris["gan"])
+
+    given = model.predict(pd.DataFrame({"n": [3, 3, 3], "seed": [1, 1, 1], "class": ["shoe", "shirt", None]}))
+
+    drawn = [
+        to_pixels(generator.sample(3, torch.Generator().manual_seed(1), classes))
+        for classes in (torch.ones(3, dtype=torch.int64), torch.zeros(3, dtype=torch.int64), None)
+    ]
+    assert (given == np.concatenate(drawn)).all()
+    assert (given[:3] != given[3:6]).any()
+
+
+def test_a_class_that_is_not_there_is_refused_by_name(store):
+    import mlflow
+    import pandas as pd
+
+    model = mlflow.pyfunc.load_model(store.uris["gan"])
+
+    with pytest.raises(Exception, match="has no class 'hat'; its classes are shirt, shoe"):
+        model.predict(pd.DataFrame({"n": [1], "class": ["hat"]}))
+
+
 def test_rows_of_a_gan_request_are_answered_one_after_the_other(store):
     import mlflow
     import pandas as pd

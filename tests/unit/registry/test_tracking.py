@@ -158,6 +158,31 @@ def test_a_commit_with_changed_files_is_called_dirty(tmp_path):
     assert tracking.git_commit(tmp_path) == f"{clean}-dirty"
 
 
+def test_points_go_in_requests_of_a_thousand_at_most(store, monkeypatch):
+    import mlflow
+
+    sizes = []
+    monkeypatch.setattr(mlflow.MlflowClient, "log_batch", lambda self, run, metrics: sizes.append(len(metrics)))
+
+    Run("any").log_points([("a", 1.0, step, 0) for step in range(2500)])
+    Run("any").log_points([])
+
+    assert sizes == [1000, 1000, 500]
+
+
+def test_a_point_keeps_its_step_and_its_time(store):
+    import mlflow
+
+    run = Run.of_key(store.workspace, "points", "run", "one", {})
+
+    run.log_points([("a", 1.5, 7, 1_700_000_000_123), ("a", 2.5, 8, 1_700_000_000_456)])
+
+    history = mlflow.MlflowClient().get_metric_history(run.id, "a")
+    assert [(m.value, m.step, m.timestamp) for m in sorted(history, key=lambda m: m.step)] == [
+        (1.5, 7, 1_700_000_000_123), (2.5, 8, 1_700_000_000_456),
+    ]  # fmt: skip
+
+
 def test_training_seconds_come_from_the_speed_of_each_stretch_the_last_word_counting(store):
     run = Run.of_key(store.workspace, "speed", "run", "one", {})
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from regen.core.config import load
+from regen.core.config import DataConfig, load
 from regen.core.workspace import Workspace
 from regen.data import sources, versions
 from regen.stages.base import Context
@@ -21,7 +21,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("recorded") / "project"
     with pytest.MonkeyPatch.context() as monkeypatch:
         make_project(root, monkeypatch)
-        sources.materialise("digits", Workspace(root).data("digits"))
+        sources.materialise(DataConfig(), Workspace(root).data("digits"))
         versions.add(Workspace(root))
     return root
 

@@ -3,8 +3,9 @@
 import torch
 
 from regen.core.config import ExtractorConfig
-from regen.training.engine import Runtime
 from regen.training.extractor import build, train_extractor
+from regen.training.rows import Rows
+from regen.training.runtime import Runtime
 
 CONFIG = ExtractorConfig(width=2, features=4, images=300 * 16, batch_size=16)
 
@@ -22,7 +23,7 @@ def stripes(n: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 def test_a_few_hundred_steps_lower_the_loss_and_name_new_rows_rightly() -> None:
     images, classes = stripes(90, 0)
 
-    done = train_extractor(CONFIG, images, classes, 3, 0, Runtime(log_every_images=50 * 16))
+    done = train_extractor(CONFIG, Rows.of(images, classes), 3, 0, Runtime(log_every_images=50 * 16))
 
     unseen, theirs = stripes(60, 1)
     assert done.curve[-1]["cross_entropy"] < 0.5 * done.curve[0]["cross_entropy"]
