@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -76,7 +77,7 @@ def _end_at_once(number: int, frame: FrameType | None) -> None:
     cursor = "\x1b[?25h" if sys.stderr.isatty() else ""  # the bars hide it
     told = "error: stopped; what was finished is kept, and the next run goes on from the last checkpoint"
     print(cursor + told, file=sys.stderr, flush=True)
-    with open(os.devnull, "w") as nowhere:
+    with Path(os.devnull).open("w") as nowhere:
         os.dup2(nowhere.fileno(), sys.stderr.fileno())  # Prefect's threads would complain of the server that goes away
     children = psutil.Process().children(recursive=True)
     for child in children:

@@ -21,6 +21,8 @@ Metric = Literal[
 """Every figure that a gate can judge by."""
 Likelihood = Literal["gaussian", "bernoulli"]
 GanLoss = Literal["r3", "ns", "ns-r1", "hinge", "wgan-gp"]
+NAMED_SOURCES = ("digits", "mnist", "fashion-mnist", "cifar10")
+"""Sources that need no path."""
 Share = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -35,7 +37,7 @@ class Section(BaseModel):
 class DataConfig(Section):
     """Where the rows come from, what makes them valid, and how they are split."""
 
-    source: Annotated[str, Field(pattern=r"^(digits|mnist|fashion-mnist|cifar10|folder:.+)$")] = "digits"
+    source: str = "digits"
     """What materialises `data/PROJECT/`: digits, mnist, fashion-mnist, cifar10, or folder:PATH with a subfolder a class."""
     file: str | None = None
     """A local copy of the source's archive, or the folder of its files, instead of a download."""
@@ -57,6 +59,14 @@ class DataConfig(Section):
     """Share of the rows that calibrates thresholds."""
     test_share: Share = 0.25
     """Share of the rows that every figure is measured on; what the three shares leave is the training split."""
+
+    @field_validator("source")
+    @classmethod
+    def is_known(cls, value: str) -> str:
+        """Refuses a source there is none of."""
+        if value not in NAMED_SOURCES and not (value.startswith("folder:") and value != "folder:"):
+            raise ValueError(f"a source is {', '.join(NAMED_SOURCES)}, or folder:PATH")
+        return value
 
     @model_validator(mode="after")
     def leaves_rows_to_train_on(self) -> "DataConfig":

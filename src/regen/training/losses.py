@@ -8,20 +8,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
 
 from regen.core.config import GanLoss
 
-Logits = Float[Tensor, " n"]
+Logits = Float[torch.Tensor, " n"]
 
 
 class Pair(NamedTuple):
     """What the two networks minimise."""
 
-    discriminator: Float[Tensor, ""]
-    generator: Float[Tensor, ""]
+    discriminator: Float[torch.Tensor, ""]
+    generator: Float[torch.Tensor, ""]
 
 
 def relativistic(real: Logits, fake: Logits) -> Pair:
@@ -64,7 +64,7 @@ def wasserstein(real: Logits, fake: Logits) -> Pair:
     return Pair((fake - real).mean(), -fake.mean())
 
 
-def gradient_norms(slopes: Float[Tensor, "n c h w"]) -> Float[Tensor, " n"]:
+def gradient_norms(slopes: Float[torch.Tensor, "n c h w"]) -> Float[torch.Tensor, " n"]:
     """‖∇ₓD(x)‖² of each image, squares summed over pixels.
 
     Example:

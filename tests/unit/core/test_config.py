@@ -76,8 +76,9 @@ def test_an_unknown_key_like_no_other_names_those_there_are() -> None:
         ({"seed": "many"}, r"seed: .*integer.*'many'"),
         ({"vae": {"images": [1]}}, r"vae\.images: .*integer.*\[1\]"),
         ({"vae": 3}, r"vae: .*dictionary.*3"),
-        ({"vae": {"network": "transformer"}}, r"vae\.network: .*'conv' or 'mlp'.*'transformer'"),
-        ({"data": {"source": "imagenet"}}, r"data\.source: .*'digits'.*'imagenet'"),
+        ({"vae": {"network": "resnet"}}, r"vae\.network: .*'conv', 'mlp' or 'transformer'.*'resnet'"),
+        ({"data": {"source": "folder:"}}, r"data\.source: .*folder:PATH"),
+        ({"data": {"source": "imagenet"}}, r"data\.source: a source is digits, .*, or folder:PATH, got 'imagenet'"),
     ],
 )
 def test_a_wrong_type_is_refused_with_its_key_and_what_was_met(raw: dict, message: str) -> None:
