@@ -80,6 +80,27 @@ def test_a_folder_gets_one_file_an_image(project, regen_json, tmp_path):
     assert sorted(path.name for path in (tmp_path / "many").iterdir()) == ["000000.png", "000001.png", "000002.png"]
 
 
+@pytest.mark.parametrize("model", ["digits-gan", "digits-vae"])
+def test_a_class_can_be_asked_for(project, regen_json, tmp_path, model):
+    files = [tmp_path / name for name in ("threes.png", "again.png", "fours.png", "any.png")]
+
+    for file, wanted in zip(files, (["--class", "3"], ["--class", "3"], ["--class", "4"], []), strict=True):
+        regen_json(project, "sample", model, "--n", "9", "--seed", "7", *wanted, "--out", str(file))
+
+    threes, again, fours, drawn = (file.read_bytes() for file in files)
+    assert threes == again
+    assert len({threes, fours, drawn}) == 3
+
+
+@pytest.mark.parametrize(("model", "wanted"), [("digits-gan", "shoe"), ("digits-vae", "8")])
+def test_a_class_that_the_model_does_not_know_is_refused(project, regen_here, tmp_path, model, wanted):
+    done = regen_here(project, "sample", model, "--class", wanted, "--out", str(tmp_path / "none.png"))
+
+    assert done.returncode in (1, 2)
+    assert done.stderr.startswith(f"error: {model} has no class '{wanted}'; its classes are 0, 1, 2")
+    assert not (tmp_path / "none.png").exists()
+
+
 def test_a_file_of_another_kind_is_refused(project, regen_here, tmp_path):
     done = regen_here(project, "sample", "digits-vae", "--out", str(tmp_path / "digits.gif"))
 

@@ -125,7 +125,7 @@ class VaeConfig(Section):
     """Images after which a weight's share in the average has halved."""
     score_draws: Count = 16
     """Latent draws, from a fixed seed, that one anomaly score averages over."""
-    score_neighbours: Annotated[int, Field(ge=0)] = 2
+    score_neighbours: Annotated[int, Field(ge=0, le=10)] = 2
     """Nearest training rows that the anomaly score compares an image with, beside −ELBO; 0 leaves −ELBO alone."""
     score_reference: Count = 10_000
     """Most training rows, spread evenly over all, that the score measures distances to; they are kept with the model."""

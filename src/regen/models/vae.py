@@ -101,6 +101,18 @@ class Vae(nn.Module):
             return bernoulli_nll(images, decoded)
         return gaussian_nll(images, decoded, self.log_sigma if log_sigma is None else log_sigma)
 
+    def mean_nll(
+        self,
+        images: Float[Tensor, "n c h w"],
+        decoded: Float[Tensor, "n c h w"],
+        mse: Float[Tensor, ""],
+        log_sigma: Float[Tensor, ""],
+    ) -> Float[Tensor, ""]:
+        """The mean of `nll`, without another pass over the pixels where their mean squared error says it all."""
+        if self.likelihood == "bernoulli":
+            return bernoulli_nll(images, decoded).mean()
+        return images[0].numel() * (0.5 * mse / (2 * log_sigma).exp() + log_sigma + 0.5 * log(2 * pi))
+
     @torch.no_grad()
     def reconstruct(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
         """Each image decoded from the mean of its latents, clipped to [0, 1]."""

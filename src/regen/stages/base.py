@@ -91,7 +91,9 @@ class Context:
             "sources": source_digest(),
             "torch": version("torch"),
             "device": device_class(self.config.training.device),
-            "arithmetic": [dump["training"][key] for key in ("threads", "devices", "precision")],
+            "arithmetic": [
+                dump["training"][key] for key in ("threads", "devices", "precision", "checkpoint_every_images")
+            ],
         }
         sections = {section: dump[section] for section in READS[stage]}
         return files.digest([stage, common, sections, [self.key(before) for before in AFTER[stage]]])

@@ -53,6 +53,8 @@ def _register(context: Context, kind: str, prefect_run: str) -> Version:
     })  # fmt: skip
     run.log_files({results / name: "evaluation" for name in ("report.html", "evaluation.json", "samples.png")})
     run.tag({"regen.prefect_run": prefect_run} if prefect_run else {})
+    warnings = "; ".join(found["models"][kind]["warnings"])
+    run.tag({"regen.warning": warnings} if warnings else {})
     if version := versions.by_key(config.model_name(kind), key):
         return version
     tags = train.lineage(context, kind) | {"regen.run": run.id, "regen.prefect_run": prefect_run}
@@ -75,6 +77,7 @@ def model_card(context: Context, kind: str, found: dict[str, Any], tags: dict[st
         f"# {name}", "", USES[kind], "",
         "| figure | value, with its interval |", "|---|---|",
         *(f"| {label} | {measured[metric]} |" for metric, label in LABELS.items() if metric in measured), "",
+        *(f"**{warning}.**" for warning in found["models"][kind]["warnings"]),
         f"{frechet_note(found)}.",
         f"Measured on {rows['test']} test rows that no training saw; trained on {trained_on}.",
         f"Network: {getattr(config, kind).network}, {found['parameters'][kind]:,} parameters. Seed {config.seed}.", "",

@@ -1,6 +1,8 @@
 """Trains one network: the extractor, the VAE or the GAN; every loss and picture goes to its MLflow run as it trains."""
 
+import signal
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from torch import nn
 
 from regen.core import files
 from regen.core.config import Config
-from regen.core.errors import BY_NAME, RegenError
+from regen.core.errors import BY_NAME, KilledError, RegenError
 from regen.data import schemas
 from regen.data.splits import Dataset
 from regen.evaluation.pictures import grid
@@ -124,28 +126,40 @@ def _train_here(fabric: Any, context: Context, kind: str, run: Run, work: Path, 
 
 def _train_in_processes(fabric: Any, context: Context, kind: str, run: Run, work: Path, out: Path) -> Curve:
     """The same in a process a device; an error crosses back as the same error."""
-    from torch.multiprocessing.spawn import ProcessRaisedException
+    from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
-    said = work / "error.json"
-    said.unlink(missing_ok=True)
+    failure, found = work / "error.json", work / "curve.json"
+    failure.unlink(missing_ok=True)
+    job = partial(
+        _one_of_many, context=context, kind=kind, run=run, work=work, out=out, events=progress.is_events()
+    )  # Lightning would try to move a frozen argument to its device
     try:
-        curve: Curve = fabric.launch(_one_of_many, context, kind, run, work, out, progress.is_events())
-        return curve
+        fabric.launch(job)
+    except ProcessExitedException as error:
+        raise KilledError(
+            f"train_{kind}: {error}; run the command again, it goes on from its last checkpoint"
+        ) from None
     except ProcessRaisedException:
-        if not said.exists():
+        if not failure.exists():
             raise
-        error = files.read_json(said)
-        raise BY_NAME[error["error"]](error["message"]) from None
+        said = files.read_json(failure)
+        raise BY_NAME[said["error"]](said["message"]) from None
+    curve: Curve = files.read_json(found)
+    found.unlink()
+    return curve
 
 
-def _one_of_many(fabric: Any, context: Context, kind: str, run: Run, work: Path, out: Path, events: bool) -> Curve:
+def _one_of_many(fabric: Any, *, context: Context, kind: str, run: Run, work: Path, out: Path, events: bool) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # which torch sends when the parent has died
     progress.use(progress.Events() if events else progress.Lines())
     tracking.open_store(context.workspace)
     try:
-        return _train_here(fabric, context, kind, run, work, out)
+        curve = _train_here(fabric, context, kind, run, work, out)
     except RegenError as error:
         files.write_json(work / "error.json", {"error": type(error).__name__, "message": str(error)})
         raise
+    if fabric.global_rank == 0:
+        files.write_json(work / "curve.json", curve)
 
 
 def rows_of(config: Config, dataset: Dataset, split: str, labels: list[int], *, normal_only: bool = False) -> Rows:

@@ -177,8 +177,9 @@ def spend(
         DivergenceError: a loss is not finite, again and again.
         StorageError: a checkpoint cannot be written.
     """
-    safe = None
-    if runtime.checkpoints and (snapshot := runtime.checkpoints.newest()):
+    safe, snapshot = None, runtime.checkpoints and runtime.checkpoints.newest()
+    runtime.wait()  # all have looked before one of them keeps the first
+    if snapshot:
         state.restore(snapshot)
     else:
         safe = _keep(state, runtime)

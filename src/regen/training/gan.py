@@ -132,7 +132,7 @@ def train_gan(config: GanConfig, rows: Rows, seed: int, runtime: Runtime, classe
 
         ema.update(average, generator, config.batch_size, config.ema_half_life_share * state.images)
         real_side, fake_side = logits.detach().chunk(2)
-        confidence = runtime.mean(torch.sign(real_side - fake_side if loss.pairs else real_side).mean())
+        confidence = runtime.mean(torch.sign(real_side if loss.has_zero else real_side - fake_side).mean())
         state.values["augment"] = adapt(
             probability, confidence, config.augment_target, config.augment_probability,
             spent - float(state.values["spent"]), AUGMENT_RAMP,

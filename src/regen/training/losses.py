@@ -83,14 +83,16 @@ class Loss:
     """Where the discriminator's gradient is penalised: none, real (R₁), both (R₁ + R₂), or between the two."""
     pairs: bool = False
     """Whether the generator's loss needs the logits of real images."""
+    has_zero: bool = True
+    """Whether a logit above 0 means real; otherwise only differences of logits tell."""
 
 
 LOSSES: dict[GanLoss, Loss] = {
-    "r3": Loss(relativistic, "both", pairs=True),
+    "r3": Loss(relativistic, "both", pairs=True, has_zero=False),
     "ns": Loss(non_saturating, "none"),
     "ns-r1": Loss(non_saturating, "real"),
     "hinge": Loss(hinge, "none"),
-    "wgan-gp": Loss(wasserstein, "between"),
+    "wgan-gp": Loss(wasserstein, "between", has_zero=False),
 }
 """r3: R3GAN (Huang et al., 2024). ns: Goodfellow et al., 2014. ns-r1: Mescheder et al., 2018. hinge: Lim and Ye, 2017.
 wgan-gp: Gulrajani et al., 2017."""

@@ -5,6 +5,7 @@ processes of `training.devices` and what they tell each other. It is imported on
 """
 
 import ctypes
+import logging
 import platform
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -97,7 +98,7 @@ def open_fabric(config: TrainingConfig) -> Any | None:
         DeviceError: the device is not there, or not as many of it.
     """
     device = resolve_device(config.device)
-    if config.devices == 1 and device.type == "cpu":
+    if config.devices == 1 and device.type == "cpu" and config.precision != "bf16":
         return None
     if device.type == "cuda" and config.devices > torch.cuda.device_count():
         raise DeviceError(
@@ -107,6 +108,7 @@ def open_fabric(config: TrainingConfig) -> Any | None:
         raise DeviceError("training.devices is over 1, but there is one mps device; set it to 1")
     from lightning_fabric import Fabric
 
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     bf16 = config.precision == "bf16" or (config.precision == "auto" and device.type == "cuda")
     one = [device.index] if device.index is not None and config.devices == 1 else config.devices
     return Fabric(

@@ -67,8 +67,12 @@ def optimal_log_sigma(images: Float[Tensor, "n c h w"], mean: Float[Tensor, "n c
         >>> optimal_log_sigma(torch.ones(1, 1, 2, 2), torch.zeros(1, 1, 2, 2))
         tensor(0.0025)
     """
-    best = 0.5 * (images - mean).square().mean().log()
-    return LEAST_LOG_SIGMA + F.softplus(best - LEAST_LOG_SIGMA)
+    return log_sigma_of((images - mean).square().mean())
+
+
+def log_sigma_of(mse: Float[Tensor, ""]) -> Float[Tensor, ""]:
+    """The same from the mean squared error."""
+    return LEAST_LOG_SIGMA + F.softplus(0.5 * mse.log() - LEAST_LOG_SIGMA)
 
 
 def train_vae(
@@ -80,8 +84,8 @@ def train_vae(
         DataError: fewer than two rows to calibrate on.
         DivergenceError: a loss is not finite, again and again.
     """
-    reference = rows.thinned(config.score_reference)
-    vae = build(config, rows.shape, len(reference), seed, classes).to(runtime.device)
+    _require_two(held_out)
+    vae = build(config, rows.shape, 0, seed, classes).to(runtime.device)
     average = ema.averaged_copy(vae)
     optimiser = torch.optim.AdamW(vae.parameters(), config.learning_rate, fused=True)
     state = State(
@@ -101,14 +105,15 @@ def train_vae(
             mean, log_variance = vae.encode(real)
             decoded = vae.decode(mean + (log_variance / 2).exp() * draws.normal(n, config.latent_dim)).float()
         mean, log_variance = mean.float(), log_variance.float()
-        nll = vae.nll(real, decoded, optimal_log_sigma(real, decoded)).mean()
+        mse = (real - decoded).square().mean()
+        sigma = log_sigma_of(runtime.mean(mse))  # at its best value no gradient passes through it
+        nll = vae.mean_nll(real, decoded, mse, sigma)
         kl = gaussian_kl_terms(mean, log_variance).mean(dim=0)
         paid = kl.clamp_min(state.values["free_nats"]).sum()
         guard.step("the VAE's", nll + beta * paid, vae, optimiser, clip=LARGEST_GRADIENT)
 
         ema.update(average, vae, config.batch_size, min(config.ema_half_life_images, 0.05 * state.images))
-        kl_sum, mse = kl.detach().sum(), (real - decoded.detach()).square().mean()
-        return {"negative_elbo": nll + kl_sum, "nll": nll, "kl": kl_sum, "mse": mse}
+        return {"negative_elbo": nll + kl.sum(), "nll": nll, "kl": kl.sum(), "mse": mse}
 
     def inspect() -> None:
         with torch.no_grad():
@@ -134,8 +139,19 @@ def train_vae(
         spend(budget, config.batch_size, state, step, runtime, guard, inspect)
     finally:
         feed.close()
-    calibrate(average, reference, held_out, config, seed)
-    return TrainedVae(average.cpu(), state.curve)
+    reference = rows.thinned(config.score_reference)
+    final = build(config, rows.shape, len(reference), seed, classes).to(runtime.device).requires_grad_(False).eval()
+    final.load_state_dict(dict(average.named_parameters()), strict=False)  # whose buffers are sized for no reference
+    calibrate(final, reference, held_out, config, seed)
+    return TrainedVae(final.cpu(), state.curve)
+
+
+def _require_two(held_out: Rows) -> None:
+    if len(held_out) < 2:
+        raise DataError(
+            f"the anomaly score is calibrated on 2 or more normal validation rows, got {len(held_out)}; "
+            "raise data.validation_share or add rows"
+        )
 
 
 @torch.no_grad()
@@ -145,11 +161,7 @@ def calibrate(vae: Vae, reference: Rows, held_out: Rows, config: VaeConfig, seed
     Raises:
         DataError: fewer than two rows are held out.
     """
-    if len(held_out) < 2:
-        raise DataError(
-            f"the anomaly score is calibrated on 2 or more normal validation rows, got {len(held_out)}; "
-            "raise data.validation_share or add rows"
-        )
+    _require_two(held_out)
     device = vae.log_sigma.device
     normal = torch.cat([batch.images for batch in held_out.chunks(device)])
     vae.log_sigma.copy_(optimal_log_sigma(normal, vae.reconstruct(normal)))
@@ -175,9 +187,10 @@ def _refit_prior(
     """Each class's part of the aggregate posterior as a Gaussian mixture, by draws from it (Ghosh et al., RAE, 2020)."""
     rng = torch.Generator().manual_seed(derive(seed, "vae", "prior"))
     draws = (mean + (log_variance / 2).exp() * torch.randn(mean.shape, generator=rng)).numpy().astype(np.float64)
+    classes = classes if vae.classes else torch.zeros_like(classes)
     vae.class_shares.copy_(class_shares(classes, len(vae.class_shares)))
     for part in range(len(vae.class_shares)):
-        mine = draws[(classes == part).numpy()] if len(vae.class_shares) > 1 else draws
+        mine = draws[(classes == part).numpy()]
         if len(mine) > 1:
             _fit_mixture(vae, part, mine, derive(seed, "vae", "mixture", part) % 2**32)
 

@@ -107,7 +107,7 @@ def test_a_patch_holds_neighbouring_pixels_of_every_channel() -> None:
 def test_at_most_eight_patches_cover_a_side(height: int, width: int) -> None:
     side = patch_side(height, width)
 
-    assert 1 <= side
+    assert side >= 1
     assert max(-(-height // side), -(-width // side)) <= 8
 
 

@@ -91,14 +91,17 @@ def test_a_put_does_not_wait_for_the_store() -> None:
 
 
 def test_a_refusal_crosses_to_the_next_put() -> None:
-    refusal = StorageError("the disk is full")
-    with pytest.raises(StorageError, match="the disk is full"), Recorder(Kept(refusal), seconds=0.01) as recorder:
-        recorder.put({"a": 1.0}, 0)
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            time.sleep(0.005)
-            recorder.put({"a": 2.0}, 1)
-        pytest.fail("no put raised")
+    def record() -> None:
+        with Recorder(Kept(StorageError("the disk is full")), seconds=0.01) as recorder:
+            recorder.put({"a": 1.0}, 0)
+            deadline = time.monotonic() + 10
+            while time.monotonic() < deadline:
+                time.sleep(0.005)
+                recorder.put({"a": 2.0}, 1)
+            pytest.fail("no put raised")
+
+    with pytest.raises(StorageError, match="the disk is full"):
+        record()
     assert recorders() == []
 
 
@@ -112,18 +115,23 @@ def test_a_refusal_at_the_end_crosses_to_the_end_of_the_block() -> None:
     assert recorders() == []
 
 
-def test_an_error_of_the_block_itself_goes_first() -> None:
-    with pytest.raises(KeyboardInterrupt), Recorder(Kept(RegistryError("no server")), seconds=60) as recorder:
+def interrupted(run: Kept) -> None:
+    """Puts one figure, then stops by hand."""
+    with Recorder(run, seconds=60) as recorder:
         recorder.put({"a": 1.0}, 0)
         raise KeyboardInterrupt
+
+
+def test_an_error_of_the_block_itself_goes_first() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(Kept(RegistryError("no server")))
 
 
 def test_what_was_put_before_an_error_of_the_block_is_written() -> None:
     run = Kept()
 
-    with pytest.raises(KeyboardInterrupt), Recorder(run, seconds=60) as recorder:
-        recorder.put({"a": 1.0}, 0)
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(run)
 
     assert [point[:3] for point in run.batches[0]] == [("a", 1.0, 0)]
 

@@ -132,7 +132,9 @@ def test_training_from_a_mapped_file_gives_the_same_files(ready, monkeypatch):
     held = {path.name: path.read_bytes() for path in out.iterdir() if path.suffix == ".safetensors"}
     (context.folder("train_gan").path / "done.json").unlink()
     original = train.Rows.of_pixels
-    monkeypatch.setattr(train.Rows, "of_pixels", lambda pixels, index, classes, mib: original(pixels, index, classes, 0))
+    monkeypatch.setattr(
+        train.Rows, "of_pixels", lambda pixels, index, classes, mib: original(pixels, index, classes, 0)
+    )
 
     outcome = train.train(context, "gan")
 

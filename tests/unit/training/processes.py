@@ -1,5 +1,7 @@
 """What a process of several does in the tests: trains a tiny network, and tells all processes' weights and curve."""
 
+import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,14 +31,18 @@ def gathered(fabric: Any, kind: str, settings: dict[str, object]) -> list[dict[s
     """Every process's weights, as arrays, since a tensor does not outlive the process it comes from."""
     own = train(fabric, kind, **settings)
     everywhere = fabric.all_gather({name: t for name, t in own.items() if t.is_floating_point()})
-    return [{name: tensor[rank].cpu().numpy() for name, tensor in everywhere.items()} for rank in range(fabric.world_size)]
+    return [
+        {name: tensor[rank].cpu().numpy() for name, tensor in everywhere.items()} for rank in range(fabric.world_size)
+    ]
 
 
-def all_of_them(fabric: Any) -> dict[str, list[dict[str, np.ndarray]]]:
-    """Every case, in one start of the processes, which takes longer than the trainings."""
-    return {
+def all_of_them(fabric: Any, folder: str) -> None:
+    """Every case, in one start of the processes, which takes longer than the trainings; what comes back is a file."""
+    found = {
         "gan": gathered(fabric, "gan", {}),
         "wgan-gp": gathered(fabric, "gan", {"loss": "wgan-gp"}),
         "augmented gan": gathered(fabric, "gan", {"augment_probability": 0.5}),
         "vae": gathered(fabric, "vae", {}),
     }
+    if fabric.global_rank == 0:
+        (Path(folder) / "found.pickle").write_bytes(pickle.dumps(found))

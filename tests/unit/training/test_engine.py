@@ -289,7 +289,7 @@ def test_a_restored_state_is_the_one_that_was_saved(tmp_path: Path) -> None:
 
 
 def test_a_snapshot_holds_every_field_of_the_state() -> None:
-    assert set(fresh().snapshot()) == {field for field in State.__dataclass_fields__}
+    assert set(fresh().snapshot()) == set(State.__dataclass_fields__)
 
 
 @pytest.mark.filterwarnings("ignore:for .* copying from a non-meta parameter")
@@ -572,3 +572,20 @@ def test_processes_agree_on_when_to_stop() -> None:
     steps(state, step, 10**9, Runtime(fabric=fabric))
 
     assert len(told) == 3
+
+
+def test_a_process_that_comes_late_does_not_take_the_first_checkpoint_of_another_for_an_old_one(tmp_path: Path) -> None:
+    waits: list[bool] = []
+    fabric = SimpleNamespace(global_rank=1, world_size=2, broadcast=lambda spent: 1.0 if state.steps else spent)
+    state = fresh()
+    checkpoints = Checkpoints(tmp_path)
+
+    def barrier() -> None:
+        if not waits:  # the first process keeps its own only once both have looked
+            checkpoints.save(0, fresh().snapshot())
+        waits.append(True)
+
+    fabric.barrier = barrier
+    steps(state, counting(state)[0], 10, Runtime(fabric=fabric, checkpoints=checkpoints))
+
+    assert len(waits) == 3  # after the look, the first checkpoint and the last

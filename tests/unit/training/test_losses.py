@@ -136,37 +136,15 @@ def test_hinge_is_indifferent_beyond_its_margins() -> None:
     assert real.grad.abs().sum() == fake.grad.abs().sum() == 0
 
 
-def test_the_norms_of_a_linear_discriminator_are_its_squared_norm() -> None:
-    weights = torch.tensor([[1.0, -2.0], [3.0, 0.5]], requires_grad=True)
-    images = torch.rand(5, 1, 2, 2, requires_grad=True)
+def test_each_image_has_a_norm_of_its_own_its_squares_summed_over_pixels() -> None:
+    slopes = torch.tensor([[1.0, -2.0, 3.0, 0.5], [0.0, 0.0, 0.0, 0.0]]).reshape(2, 1, 2, 2)
 
-    norms = gradient_norms((images * weights).sum(dim=(1, 2, 3)), images)
-    norms.mean().backward()
-
-    assert norms.tolist() == pytest.approx([1 + 4 + 9 + 0.25] * 5)
-    torch.testing.assert_close(weights.grad, 2 * weights.detach())
+    assert gradient_norms(slopes).tolist() == [1 + 4 + 9 + 0.25, 0]
 
 
-def test_each_image_has_a_norm_of_its_own() -> None:
-    images = torch.tensor([1.0, 2.0, 3.0]).reshape(3, 1, 1, 1).requires_grad_(True)
+def test_a_norm_has_a_gradient() -> None:
+    slopes = torch.rand(3, 2, 2, 2, requires_grad=True)
 
-    assert gradient_norms(images.square().sum(dim=(1, 2, 3)), images).tolist() == [4, 16, 36]
+    gradient_norms(slopes).sum().backward()
 
-
-def test_norms_are_those_of_finite_differences() -> None:
-    torch.manual_seed(0)
-    net = torch.nn.Sequential(
-        torch.nn.Flatten(), torch.nn.Linear(4, 5), torch.nn.Tanh(), torch.nn.Linear(5, 1)
-    ).double()
-    images = torch.rand(2, 1, 2, 2, dtype=torch.float64, requires_grad=True)
-    step = 1e-6 * torch.eye(4, dtype=torch.float64).reshape(4, 1, 1, 2, 2)
-
-    slopes = torch.stack([(net(images + s) - net(images - s)).squeeze(1) / 2e-6 for s in step])
-
-    torch.testing.assert_close(gradient_norms(net(images).squeeze(1), images), slopes.square().sum(dim=0))
-
-
-def test_a_constant_discriminator_has_no_slope() -> None:
-    images = torch.rand(5, 1, 2, 2, requires_grad=True)
-
-    assert gradient_norms((0 * images).sum(dim=(1, 2, 3)), images).tolist() == [0] * 5
+    torch.testing.assert_close(slopes.grad, 2 * slopes.detach())

@@ -1,5 +1,7 @@
 """Two processes that train together come to what one comes to, up to rounding, and to the same weights each."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -12,11 +14,13 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def together() -> dict[str, list[dict[str, np.ndarray]]]:
+def together(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, np.ndarray]]]:
     """What each of two processes came to."""
     with pytest.MonkeyPatch.context() as around:
         around.syspath_prepend(REPOSITORY)  # the processes import this package too
-        return open_fabric(TrainingConfig(device="cpu", devices=2)).launch(processes.all_of_them)
+        folder = tmp_path_factory.mktemp("processes")
+        open_fabric(TrainingConfig(device="cpu", devices=2)).launch(processes.all_of_them, str(folder))
+    return pickle.loads((folder / "found.pickle").read_bytes())
 
 
 @pytest.mark.parametrize("case", ["gan", "wgan-gp", "augmented gan", "vae"])
@@ -26,10 +30,22 @@ def test_all_processes_end_with_equal_weights(together, case: str) -> None:
     assert [name for name in one if not np.array_equal(one[name], other[name])] == []
 
 
-@pytest.mark.parametrize(("case", "settings"), [("gan", {}), ("wgan-gp", {"loss": "wgan-gp"}), ("vae", {})])
-def test_two_processes_come_to_what_one_comes_to_with_the_same_batch(together, case: str, settings: dict) -> None:
-    alone = processes.train(None, "vae" if case == "vae" else "gan", **settings)
+@pytest.mark.parametrize(("case", "settings"), [("gan", {}), ("wgan-gp", {"loss": "wgan-gp"})])
+def test_two_processes_come_to_the_gan_that_one_comes_to_with_the_same_batch(
+    together, case: str, settings: dict
+) -> None:
+    alone = processes.train(None, "gan", **settings)
 
     for name, found in together[case][0].items():
-        if "mixture" not in name:  # a mixture is fitted by steps that rounding can turn
-            np.testing.assert_allclose(found, alone[name].numpy(), rtol=1e-3, atol=1e-4, err_msg=name)
+        if not name.endswith("bias") or name.startswith(
+            "generator"
+        ):  # a shift of all logits has no gradient but rounding
+            np.testing.assert_allclose(found, alone[name].numpy(), rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def test_two_processes_come_near_the_vae_that_one_comes_to(together) -> None:
+    alone = processes.train(None, "vae")
+
+    for name, found in together["vae"][0].items():
+        if "coder" in name:  # each process takes the best sigma of its own share, so this is near, not equal
+            np.testing.assert_allclose(found, alone[name].numpy(), rtol=0, atol=0.01, err_msg=name)

@@ -139,7 +139,9 @@ def test_gradients_are_averaged_over_processes_each_in_its_shape_and_none_where_
     net = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1).requires_grad_(False))
     net(torch.rand(4, 2)).sum().backward()
     before = [p.grad.clone() for p in net[0].parameters()]
-    runtime = of_two(0, all_reduce=lambda tensor, reduce_op: tensor / 2 if reduce_op == "mean" else pytest.fail())
+    runtime = of_two(
+        0, all_reduce=lambda tensor, reduce_op: tensor / 2 if reduce_op == "mean" else pytest.fail("a mean was wanted")
+    )
 
     runtime.average(net)
 

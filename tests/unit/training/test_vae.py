@@ -13,12 +13,20 @@ from torch import Tensor
 from regen.core.config import VaeConfig
 from regen.core.errors import DataError
 from regen.models import storage
-from regen.models.vae import Vae, gaussian_kl_terms, gaussian_nll
+from regen.models.vae import COMPONENTS, Vae, gaussian_kl_terms, gaussian_nll
 from regen.training import vae as module
 from regen.training.engine import State
 from regen.training.rows import Rows
 from regen.training.runtime import Runtime
-from regen.training.vae import LEAST_LOG_SIGMA, TrainedVae, build, calibrate, optimal_log_sigma, train_vae
+from regen.training.vae import (
+    LEAST_LOG_SIGMA,
+    ROWS_A_COMPONENT,
+    TrainedVae,
+    build,
+    calibrate,
+    optimal_log_sigma,
+    train_vae,
+)
 from tests.unit.training.toys import Heard, differing, half_rows, halves, is_left, weights_of
 
 CONFIG = VaeConfig(network="mlp", width=2, latent_dim=3, images=400 * 16, batch_size=16, score_draws=4)
@@ -176,7 +184,7 @@ def test_the_prior_is_refitted_on_any_number_of_rows(n: int) -> None:
     calibrate(vae, half_rows(n), half_rows(9, 1), CONFIG, seed=0)
 
     assert vae.mixture_weights.sum().item() == pytest.approx(1, abs=1e-5)
-    assert (vae.mixture_weights > 0).sum() == min(10, max(n // 20, 1))
+    assert (vae.mixture_weights > 0).sum() == min(COMPONENTS, max(n // ROWS_A_COMPONENT, 1))
     assert torch.isfinite(vae.sample(20, torch.Generator())).all()
 
 
@@ -189,7 +197,7 @@ def test_each_class_has_its_part_of_the_prior_and_its_share() -> None:
 
     assert vae.class_shares.tolist() == pytest.approx([2 / 3, 1 / 3])
     assert vae.mixture_weights.sum(dim=1).tolist() == pytest.approx([1, 1], abs=1e-5)
-    assert (vae.mixture_weights > 0).sum(dim=1).tolist() == [3, 1]
+    assert (vae.mixture_weights > 0).sum(dim=1).tolist() == [60 // ROWS_A_COMPONENT, 30 // ROWS_A_COMPONENT]
 
 
 @pytest.mark.parametrize("n_alone", [0, 1])
@@ -264,7 +272,7 @@ def test_untrained_weights_follow_the_seed() -> None:
     one, same, other = (build(CONFIG, (1, 8, 8), 0, seed) for seed in (0, 0, 1))
 
     def first(vae: Vae) -> Tensor:
-        return vae.encoder.net[0].weight
+        return next(vae.encoder.parameters())
 
     assert torch.equal(first(one), first(same))
     assert not torch.equal(first(one), first(other))
@@ -315,7 +323,7 @@ def test_without_one_of_its_terms_the_result_is_another(dead: str, monkeypatch: 
     if dead == "kl":
         monkeypatch.setattr(module, "gaussian_kl_terms", lambda mean, log_variance: 0 * mean)
     else:
-        monkeypatch.setattr(Vae, "nll", lambda self, real, decoded, log_sigma=None: 0 * decoded.flatten(1).sum(dim=1))
+        monkeypatch.setattr(Vae, "mean_nll", lambda self, real, decoded, mse, log_sigma: 0 * decoded.sum())
 
     moved = differing(alive, short())
 
