@@ -22,7 +22,8 @@ from regen.data import schemas, sources
 from regen.data.splits import Dataset, unit_interval
 from regen.evaluation.anomaly import BASELINES
 from regen.models.networks import to_tensor
-from regen.training.engine import Runtime, prepare_process
+from regen.training.rows import Rows
+from regen.training.runtime import Runtime, prepare_process
 from regen.training.vae import train_vae
 
 QUICK_IMAGES = 32_000
@@ -36,9 +37,17 @@ def measure(config: Config) -> dict[str, tuple[float, float]]:
     table = schemas.validate(raw, config.data)
     dataset = Dataset.build(raw.images, raw.labels, table, config.data, config.seed)
     is_anomaly = dataset.is_anomaly[dataset.rows("test")]
-    train, held_out = (to_tensor(dataset.pixels(split, normal_only=True)) for split in ("train", "validation"))
+    normal = sorted(set(dataset.labels.tolist()) - {config.data.anomaly_class})
+    classes = tuple(map(str, normal))
+    train, held_out = (
+        Rows.of(
+            to_tensor(dataset.pixels(split, normal_only=True)),
+            torch.from_numpy(np.searchsorted(normal, dataset.labels[dataset.rows(split, normal_only=True)])),
+        )
+        for split in ("train", "validation")
+    )
     test = to_tensor(dataset.pixels("test"))
-    vae = train_vae(config.vae, train, held_out, config.seed, Runtime()).vae
+    vae = train_vae(config.vae, train, held_out, config.seed, Runtime(), classes).vae
     elbo_only = vae.negative_elbo(test)
     scores = {"VAE": vae.anomaly_score(test).numpy(), "VAE, −ELBO alone": elbo_only.numpy()}
     vectors = unit_interval(dataset.pixels("train", normal_only=True)), unit_interval(dataset.pixels("test"))

@@ -114,7 +114,7 @@ class Bench:
         )
         return {
             "frechet": distance.value, "frechet_low": distance.low, "frechet_high": distance.high,
-            "recall": spread.recall.estimate(0.95).value, "coverage": spread.coverage.estimate().value,
+            "recall": spread.recall.estimate(0.95).value, "coverage": spread.coverage.estimate(0.95).value,
             "class_shift": float((wanted - met).abs().sum() / 2),
         }  # fmt: skip
 
