@@ -22,7 +22,7 @@ from regen.data import schemas, sources
 from regen.data.splits import Dataset, unit_interval
 from regen.evaluation.anomaly import BASELINES
 from regen.models.networks import to_tensor
-from regen.training.rows import Rows
+from regen.stages.train import rows_of
 from regen.training.runtime import Runtime, prepare_process
 from regen.training.vae import train_vae
 
@@ -37,17 +37,10 @@ def measure(config: Config) -> dict[str, tuple[float, float]]:
     table = schemas.validate(raw, config.data)
     dataset = Dataset.build(raw.images, raw.labels, table, config.data, config.seed)
     is_anomaly = dataset.is_anomaly[dataset.rows("test")]
-    normal = sorted(set(dataset.labels.tolist()) - {config.data.anomaly_class})
-    classes = tuple(map(str, normal))
-    train, held_out = (
-        Rows.of(
-            to_tensor(dataset.pixels(split, normal_only=True)),
-            torch.from_numpy(np.searchsorted(normal, dataset.labels[dataset.rows(split, normal_only=True)])),
-        )
-        for split in ("train", "validation")
-    )
+    labels = sorted(set(dataset.labels.tolist()) - {config.data.anomaly_class})
+    train, held_out = (rows_of(config, dataset, split, labels, normal_only=True) for split in ("train", "validation"))
     test = to_tensor(dataset.pixels("test"))
-    vae = train_vae(config.vae, train, held_out, config.seed, Runtime(), classes).vae
+    vae = train_vae(config.vae, train, held_out, config.seed, Runtime(), tuple(map(str, labels))).vae
     elbo_only = vae.negative_elbo(test)
     scores = {"VAE": vae.anomaly_score(test).numpy(), "VAE, −ELBO alone": elbo_only.numpy()}
     vectors = unit_interval(dataset.pixels("train", normal_only=True)), unit_interval(dataset.pixels("test"))

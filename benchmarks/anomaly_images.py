@@ -26,7 +26,7 @@ from regen.data.raw import RawImages
 from regen.data.splits import Dataset, unit_interval
 from regen.evaluation.anomaly import BASELINES
 from regen.models.networks import to_tensor
-from regen.training.rows import Rows
+from regen.stages.train import rows_of
 from regen.training.runtime import Runtime, prepare_process, resolve_device
 from regen.training.vae import train_vae
 
@@ -58,9 +58,11 @@ def measure(config: Config, raw: RawImages) -> Figures:
     table = schemas.validate(raw, config.data)
     dataset = Dataset.build(raw.images, raw.labels, table, config.data, config.seed)
     is_anomaly = dataset.is_anomaly[dataset.rows("test")]
-    train, held_out = (Rows.of(to_tensor(dataset.pixels(split, normal_only=True))) for split in ("train", "validation"))
+    labels = sorted(set(dataset.labels.tolist()) - {config.data.anomaly_class})
+    train, held_out = (rows_of(config, dataset, split, labels, normal_only=True) for split in ("train", "validation"))
     test = to_tensor(dataset.pixels("test"))
-    vae = train_vae(config.vae, train, held_out, config.seed, Runtime(resolve_device(config.training.device))).vae
+    runtime = Runtime(resolve_device(config.training.device))
+    vae = train_vae(config.vae, train, held_out, config.seed, runtime, tuple(map(str, labels))).vae
     scores = {OURS: vae.anomaly_score(test).numpy(), "VAE, −ELBO alone": vae.negative_elbo(test).numpy()}
     vectors = unit_interval(dataset.pixels("train", normal_only=True)), unit_interval(dataset.pixels("test"))
     scores |= {name: fit(*vectors, derive(config.seed, name)) for name, fit in BASELINES.items()}

@@ -6,7 +6,7 @@ pythae's two, built here from the same layers and swapped into our loop, and our
 random, which no speed hangs on. Each side sets up its process as it does by itself: ours keeps freed memory.
 
     python benchmarks/throughput.py --peers PYTHON [--device cpu] [--threads 2] [--repeats 5] [--quick]
-        [--only WORK …] [--json OUT]
+        [--precision 32] [--only WORK …] [--json OUT]
 
 `benchmarks/peers.sh FOLDER` makes the environment whose python --peers takes. This file runs in it, too, so Regen is
 imported only where our side needs it.
@@ -27,7 +27,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -73,6 +73,8 @@ class Job:
     work: Work
     device: str
     threads: int
+    precision: Literal["32", "bf16"] = "32"
+    """Our arithmetic; the peers' is always of 32 bits."""
     mapped: bool = False
     """Whether our rows are read from a memory-mapped file."""
     likelihood: str = "mse"
@@ -198,7 +200,7 @@ def ours(job: Job, meter: Meter) -> dict[str, float]:
     work = job.work
     prepare_process(job.threads)
     training = TrainingConfig(
-        device=job.device, precision="32", log_every_images=work.period, threads=job.threads,
+        device=job.device, precision=job.precision, log_every_images=work.period, threads=job.threads,
         checkpoint_every_images=max(TrainingConfig().checkpoint_every_images, work.period),
     )  # fmt: skip
     runtime = Runtime.of(training, meter, None, open_fabric(training))
@@ -363,7 +365,7 @@ def compare(name: str, options: argparse.Namespace) -> dict[str, Any]:
     peer = "plain" if work.net == "gan" else "pythae"
     found: dict[str, list[dict[str, float]]] = {"ours": [], "peer": []}
     for _ in range(options.repeats):
-        found["ours"].append(run(Job("ours", work, options.device, options.threads)))
+        found["ours"].append(run(Job("ours", work, options.device, options.threads, options.precision)))
         python = options.peers if peer == "pythae" else sys.executable
         found["peer"].append(run(Job(peer, work, options.device, options.threads), python))
     sides = {who: {key: statistics.median(f[key] for f in runs) for key in runs[0]} for who, runs in found.items()}
@@ -389,7 +391,8 @@ def main() -> None:
     """Runs the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peers", help="python of the environment that benchmarks/peers.sh made")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda; 32-bit arithmetic on both")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--precision", default="32", choices=["32", "bf16"], help="ours; the peers' is always 32")
     parser.add_argument("--threads", type=int, default=2, help="of each process")
     parser.add_argument("--repeats", type=int, default=5, help="of each side")
     parser.add_argument("--only", nargs="+", choices=[*WORKS, "loading"], default=[*WORKS, "loading"], metavar="WORK")
@@ -406,7 +409,8 @@ def main() -> None:
     if not options.peers and any(name.endswith("pythae") for name in options.only):
         parser.error("--peers is needed to compare with pythae; make its environment with benchmarks/peers.sh FOLDER")
     run(Job("none", WORKS["gan_8x8_vs_plain_loop"], options.device, options.threads))
-    print(f"torch {torch.__version__}, {options.device}, {options.threads} threads, medians of {options.repeats}")
+    where = f"{options.device}, {options.threads} threads, ours at precision {options.precision}"
+    print(f"torch {torch.__version__}, {where}, medians of {options.repeats}")
     titles = ("ours, images/s", "peer", "ratio", "range", "target", "ours, MiB", "peer, MiB")
     print(" " * 28 + "".join(title.rjust(16) for title in titles))
     figures: dict[str, Any] = {name: compare(name, options) for name in WORKS if name in options.only}
@@ -414,7 +418,14 @@ def main() -> None:
         print(f"\n{'share of a step that fetches its rows':<44}resident  mapped   (target under {LOADING_TARGET:.0%})")
         for name in [name for name in WORKS if name in options.only] or WORKS:
             jobs = [
-                Job("ours, loading timed", sized(WORKS[name], options), options.device, options.threads, mapped=mapped)
+                Job(
+                    "ours, loading timed",
+                    sized(WORKS[name], options),
+                    options.device,
+                    options.threads,
+                    options.precision,
+                    mapped,
+                )
                 for mapped in (False, True)
             ]
             shares = [statistics.median(run(job)["loading"] for _ in range(options.repeats)) for job in jobs]
@@ -423,7 +434,7 @@ def main() -> None:
                 "resident": shares[0], "mapped": shares[1], "target": LOADING_TARGET,
             }  # fmt: skip
     if options.json:
-        settings = {key: getattr(options, key) for key in ("device", "threads", "repeats", "quick")}
+        settings = {key: getattr(options, key) for key in ("device", "precision", "threads", "repeats", "quick")}
         result = {"benchmark": "throughput", "torch": torch.__version__, **settings, "figures": figures}
         options.json.write_text(json.dumps(result, indent=1) + "\n")
 

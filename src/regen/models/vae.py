@@ -87,8 +87,16 @@ class Vae(nn.Module):
 
     def decode(self, latents: Float[Tensor, "n d"]) -> Float[Tensor, "n c h w"]:
         """The mean image of each latent, about [0, 1]."""
-        images: Tensor = self.decoder(latents)
-        return torch.sigmoid(images) if self.likelihood == "bernoulli" else (images + 1) / 2
+        return self.expect(self.raw(latents))
+
+    def raw(self, latents: Float[Tensor, "n d"]) -> Float[Tensor, "n c h w"]:
+        """The decoder's output, which `expect` makes mean images of."""
+        decoded: Tensor = self.decoder(latents)
+        return decoded
+
+    def expect(self, raw: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+        """The mean images that the decoder's output stands for."""
+        return torch.sigmoid(raw) if self.likelihood == "bernoulli" else (raw + 1) / 2
 
     def nll(
         self,
@@ -104,13 +112,13 @@ class Vae(nn.Module):
     def mean_nll(
         self,
         images: Float[Tensor, "n c h w"],
-        decoded: Float[Tensor, "n c h w"],
+        raw: Float[Tensor, "n c h w"],
         mse: Float[Tensor, ""],
         log_sigma: Float[Tensor, ""],
     ) -> Float[Tensor, ""]:
-        """The mean of `nll`, without another pass over the pixels where their mean squared error says it all."""
+        """The mean of `nll`, from the decoder's output or, where it says it all, from the mean squared error alone."""
         if self.likelihood == "bernoulli":
-            return bernoulli_nll(images, decoded).mean()
+            return F.binary_cross_entropy_with_logits(raw, images, reduction="sum") / len(images)
         return images[0].numel() * (0.5 * mse / (2 * log_sigma).exp() + log_sigma + 0.5 * log(2 * pi))
 
     @torch.no_grad()

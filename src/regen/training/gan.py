@@ -96,7 +96,8 @@ def train_gan(config: GanConfig, rows: Rows, seed: int, runtime: Runtime, classe
                 group["betas"] = (0.0, cosine(*BETA2, spent))
         gamma = cosine(config.penalty_weight, config.penalty_weight / 10, spent)
         weight = WASSERSTEIN_FACTOR * config.penalty_weight if loss.penalised == "between" else gamma / 2
-        probability = state.values["augment"]
+        held = state.values["augment"]
+        probability = held if config.augment_probability else 0.0
 
         discriminator.requires_grad_(True)
         batch = feeds[0].at(state.steps)
@@ -134,13 +135,13 @@ def train_gan(config: GanConfig, rows: Rows, seed: int, runtime: Runtime, classe
         real_side, fake_side = logits.detach().chunk(2)
         confidence = runtime.mean(torch.sign(real_side if loss.has_zero else real_side - fake_side).mean())
         state.values["augment"] = adapt(
-            probability, confidence, config.augment_target, config.augment_probability,
+            held, confidence, config.augment_target, config.augment_probability,
             spent - float(state.values["spent"]), AUGMENT_RAMP,
         )  # fmt: skip
         state.values["spent"].fill_(spent)
         return {
             "discriminator_loss": adversarial, "gradient_penalty": slope, "generator_loss": generator_loss,
-            "confidence": confidence, "augment_probability": probability,
+            "confidence": confidence, "augment_probability": held,
         }  # fmt: skip
 
     def inspect() -> None:

@@ -103,11 +103,11 @@ def train_vae(
         real = feed.at(state.steps).images
         with runtime.autocast():
             mean, log_variance = vae.encode(real)
-            decoded = vae.decode(mean + (log_variance / 2).exp() * draws.normal(n, config.latent_dim)).float()
+            raw = vae.raw(mean + (log_variance / 2).exp() * draws.normal(n, config.latent_dim)).float()
         mean, log_variance = mean.float(), log_variance.float()
-        mse = (real - decoded).square().mean()
+        mse = (real - vae.expect(raw)).square().mean()
         sigma = log_sigma_of(runtime.mean(mse))  # at its best value no gradient passes through it
-        nll = vae.mean_nll(real, decoded, mse, sigma)
+        nll = vae.mean_nll(real, raw, mse, sigma)
         kl = gaussian_kl_terms(mean, log_variance).mean(dim=0)
         paid = kl.clamp_min(state.values["free_nats"]).sum()
         guard.step("the VAE's", nll + beta * paid, vae, optimiser, clip=LARGEST_GRADIENT)

@@ -349,8 +349,8 @@ def states(monkeypatch: pytest.MonkeyPatch) -> list[State]:
 @pytest.fixture
 def deaf(monkeypatch: pytest.MonkeyPatch) -> None:
     """A decoder that does not listen to its latents, so that the posterior has nothing to do but to be the prior."""
-    decode = Vae.decode
-    monkeypatch.setattr(Vae, "decode", lambda self, latents: decode(self, 0 * latents))
+    raw = Vae.raw
+    monkeypatch.setattr(Vae, "raw", lambda self, latents: raw(self, 0 * latents))
 
 
 SINKING = {"images": 60 * 16, "learning_rate": 1e-2, "warmup_share": 0.1}
