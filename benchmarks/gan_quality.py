@@ -39,6 +39,8 @@ IMAGES = {"digits": 192_000, "fashion-mnist": 128_000}
 SEEDS = (0, 1)
 GRID = 5
 MODE_SPREAD = 0.05
+SCALE = 10.0
+"""Width of the square that becomes the unit square."""
 CPU = torch.device("cpu")
 FEATURES = 64
 SETS = 4
@@ -203,13 +205,14 @@ def _modes(job: Job) -> tuple[dict[str, float], int]:
     axis = np.linspace(-4, 4, GRID)
     modes = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
     points = modes[rng.integers(len(modes), size=50_000)] + rng.normal(0, MODE_SPREAD, (50_000, 2))
-    rows = Rows.of(torch.from_numpy(points / 10 + 0.5).float().reshape(-1, 1, 1, 2))
+    rows = Rows.of(torch.from_numpy(points / SCALE + 0.5).float().reshape(-1, 1, 1, 2))
     config = GanConfig(
         loss=job.method, network="mlp", width=8, latent_dim=4, images=1_280_000, batch_size=128, conditional=False,
         augment_probability=0.0, learning_rate=1e-3, final_learning_rate=5e-5,
+        penalty_weight=0.5 if job.method == "wgan-gp" else 0.5 / SCALE**2,  # slopes are per unit of length
     )  # fmt: skip
     generator = gan.train_gan(config, rows, job.seed, Runtime()).generator
-    samples = (generator.sample(2_500, torch.Generator().manual_seed(1)).reshape(-1, 2).numpy() - 0.5) * 10
+    samples = (generator.sample(2_500, torch.Generator().manual_seed(1)).reshape(-1, 2).numpy() - 0.5) * SCALE
     distances = np.linalg.norm(samples[:, None] - modes[None], axis=-1)
     nearest, close = distances.argmin(axis=1), distances.min(axis=1) < 3 * MODE_SPREAD
     found = np.bincount(nearest[close], minlength=len(modes)) >= 20

@@ -91,11 +91,11 @@ class Context:
             "sources": source_digest(),
             "torch": version("torch"),
             "device": device_class(self.config.training.device),
-            "arithmetic": [
-                dump["training"][key] for key in ("threads", "devices", "precision", "checkpoint_every_images")
-            ],
+            "arithmetic": [dump["training"][key] for key in ("threads", "devices", "precision")],
         }
         sections = {section: dump[section] for section in READS[stage]}
+        if stage.startswith("train_"):  # a loop inspects its model at each checkpoint, and may act on what it sees
+            sections["inspected"] = dump["training"]["checkpoint_every_images"]
         return files.digest([stage, common, sections, [self.key(before) for before in AFTER[stage]]])
 
     @property
