@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ from regen.evaluation.frechet import measure_frechet
 from regen.models import storage
 from regen.models.extractor import Extractor
 from regen.models.gan import Generator
+from regen.models.mlp import mlp
+from regen.models.networks import HEADS, STEMS, Shape
 from regen.training import extractor, gan
 from regen.training.losses import LOSSES
 from regen.training.rows import Rows
@@ -39,8 +42,8 @@ IMAGES = {"digits": 192_000, "fashion-mnist": 128_000}
 SEEDS = (0, 1)
 GRID = 5
 MODE_SPREAD = 0.05
-SCALE = 10.0
-"""Width of the square that becomes the unit square."""
+UNITS = 128
+"""Of each of the four hidden layers that find the Gaussians."""
 CPU = torch.device("cpu")
 FEATURES = 64
 SETS = 4
@@ -199,20 +202,46 @@ def _dcgan(rows: Rows, seconds: float, seed: int) -> tuple[Callable[[int, torch.
     return sample, images
 
 
+class DeepHead(nn.Module):
+    """Points to logits through four hidden layers; with the two of our own fully connected network no loss finds the grid."""
+
+    def __init__(self, shape: Shape, width: int, out: int) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Flatten(), *mlp(prod(shape), *4 * [UNITS], out))
+
+    def forward(self, points: Tensor) -> Tensor:
+        """One logit, and one more a class, of each point."""
+        logits: Tensor = self.net(points)
+        return logits
+
+
+class DeepStem(nn.Module):
+    """Latents to points through four hidden layers."""
+
+    def __init__(self, shape: Shape, width: int, latent_dim: int) -> None:
+        super().__init__()
+        self.net = nn.Sequential(*mlp(latent_dim, *4 * [UNITS], prod(shape)), nn.Unflatten(1, shape))
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """A point of each latent."""
+        points: Tensor = self.net(latents)
+        return points
+
+
 def _modes(job: Job) -> tuple[dict[str, float], int]:
     """25 Gaussians on a grid from −4 to 4, σ = 0.05; a mode is found by 20 or more of 2,500 samples within 3 σ of it."""
+    HEADS["mlp"], STEMS["mlp"] = DeepHead, DeepStem
     rng = np.random.default_rng(0)
     axis = np.linspace(-4, 4, GRID)
     modes = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
     points = modes[rng.integers(len(modes), size=50_000)] + rng.normal(0, MODE_SPREAD, (50_000, 2))
-    rows = Rows.of(torch.from_numpy(points / SCALE + 0.5).float().reshape(-1, 1, 1, 2))
+    rows = Rows.of(torch.from_numpy(points).float().reshape(-1, 1, 1, 2))
     config = GanConfig(
-        loss=job.method, network="mlp", width=8, latent_dim=4, images=1_280_000, batch_size=128, conditional=False,
-        augment_probability=0.0, learning_rate=1e-3, final_learning_rate=5e-5,
-        penalty_weight=0.5 if job.method == "wgan-gp" else 0.5 / SCALE**2,  # slopes are per unit of length
+        loss=job.method, network="mlp", latent_dim=4, images=1_280_000, batch_size=128, conditional=False,
+        augment_probability=0.0, final_learning_rate=5e-5, penalty_weight=0.5 if job.method == "wgan-gp" else 1.0,
     )  # fmt: skip
     generator = gan.train_gan(config, rows, job.seed, Runtime()).generator
-    samples = (generator.sample(2_500, torch.Generator().manual_seed(1)).reshape(-1, 2).numpy() - 0.5) * SCALE
+    samples = generator.sample(2_500, torch.Generator().manual_seed(1)).reshape(-1, 2).numpy()
     distances = np.linalg.norm(samples[:, None] - modes[None], axis=-1)
     nearest, close = distances.argmin(axis=1), distances.min(axis=1) < 3 * MODE_SPREAD
     found = np.bincount(nearest[close], minlength=len(modes)) >= 20
