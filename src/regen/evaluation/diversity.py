@@ -194,8 +194,9 @@ def collapse_warnings(
         )
     if not recall.value >= COLLAPSED:
         found.append(f"modes may have collapsed: recall is {recall.value:.3f}, under {COLLAPSED:g}")
-    found += [
-        f"class {name(one.position)} is nearly missing: {one.fake:.2%} of the samples, {one.real:.1%} of the real rows"
-        for one in missing
-    ]
+    if missing:
+        classes = ", ".join(
+            f"{name(one.position)} ({one.fake:.2%}, {one.real:.1%} of the real rows)" for one in missing
+        )
+        found.append(f"classes nearly missing from the samples: {classes}")
     return found

@@ -213,4 +213,4 @@ def test_a_missing_class_is_called_by_its_name() -> None:
         exactly(0.9), exactly(0.9), exactly(0.97), [MissingClass(1, 0.11, 0.0004)], name=["shirt", "shoe"].__getitem__
     )
 
-    assert found == ["class shoe is nearly missing: 0.04% of the samples, 11.0% of the real rows"]
+    assert found == ["classes nearly missing from the samples: shoe (0.04%, 11.0% of the real rows)"]

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,7 @@ import pytest
 from regen.core.config import DataConfig, load
 from regen.core.workspace import Workspace
 from regen.data import sources, versions
+from regen.stages import progress
 from regen.stages.base import Context
 from tests.conftest import make_project
 
@@ -46,3 +47,24 @@ def open_project(root: Path) -> Open:
         return Context(Workspace(root), load(root / "params.yaml", overrides))
 
     return call
+
+
+class Shown:
+    """Progress that is kept instead of shown."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.updates: list[tuple[str, int, int, dict[str, float], float]] = []
+
+    def update(self, task: str, done: int, total: int, terms: Mapping[str, float], rate: float) -> None:
+        self.updates.append((task, done, total, dict(terms), rate))
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> Shown:
+    kept = Shown()
+    monkeypatch.setattr(progress, "_current", kept)
+    return kept

@@ -8,28 +8,8 @@ import pytest
 
 from regen.core.errors import BY_NAME, DataError, DeviceError, KilledError, TrainingError
 from regen.data import versions
-from regen.stages import progress, worker
+from regen.stages import worker
 from regen.stages.base import Outcome
-
-
-class Recorder:
-    """Progress that is kept instead of shown."""
-
-    def __init__(self):
-        self.lines, self.updates = [], []
-
-    def update(self, task, done, total, terms, rate):
-        self.updates.append((task, done, total, dict(terms), rate))
-
-    def say(self, text):
-        self.lines.append(text)
-
-
-@pytest.fixture
-def shown(monkeypatch):
-    recorder = Recorder()
-    monkeypatch.setattr(progress, "_current", recorder)
-    return recorder
 
 
 @pytest.fixture
