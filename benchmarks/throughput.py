@@ -191,6 +191,7 @@ def ours(job: Job, meter: Meter) -> dict[str, float]:
 
     from regen.core.config import GanConfig, TrainingConfig, VaeConfig
     from regen.models.networks import HEADS, STEMS
+    from regen.training.checkpoints import Checkpoints
     from regen.training.gan import train_gan
     from regen.training.rows import Batch, Feed, Rows
     from regen.training.runtime import Runtime, open_fabric, prepare_process
@@ -203,7 +204,6 @@ def ours(job: Job, meter: Meter) -> dict[str, float]:
         device=job.device, precision=job.precision, log_every_images=work.period, threads=job.threads,
         checkpoint_every_images=max(TrainingConfig().checkpoint_every_images, work.period),
     )  # fmt: skip
-    runtime = Runtime.of(training, meter, None, open_fabric(training))
     pixels = np.random.default_rng(0).integers(0, 256, (work.period, work.side, work.side, 1), dtype=np.uint8)
     spent, fetch = 0.0, Feed.at
 
@@ -215,6 +215,7 @@ def ours(job: Job, meter: Meter) -> dict[str, float]:
         return batch
 
     with tempfile.TemporaryDirectory() as folder:
+        runtime = Runtime.of(training, meter, Checkpoints(Path(folder)), open_fabric(training))
         if job.mapped:
             np.save(Path(folder) / "images.npy", pixels)
             pixels = np.load(Path(folder) / "images.npy", mmap_mode="r")

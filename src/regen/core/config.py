@@ -85,7 +85,7 @@ class TrainingConfig(Section):
     devices: Count = 1
     """How many devices of that kind one training runs on, each with its share of every batch (torch.distributed)."""
     precision: Literal["auto", "32", "bf16"] = "auto"
-    """Arithmetic of the networks: auto takes bf16 on a CUDA device and 32 bits elsewhere."""
+    """Arithmetic of the networks: auto takes bf16 on a CUDA device and 32 bits elsewhere; bf16 pays on CPUs with AMX."""
     resident_mib: Count = 2048
     """Data up to this size is kept on the device, in MiB; beyond, batches are read ahead from a memory-mapped file."""
     threads: Count = 1

@@ -98,7 +98,7 @@ def open_fabric(config: TrainingConfig) -> Any | None:
         DeviceError: the device is not there, or not as many of it.
     """
     device = resolve_device(config.device)
-    if config.devices == 1 and device.type == "cpu" and config.precision != "bf16":
+    if config.devices == 1 and device.type == "cpu":
         return None
     if device.type == "cuda" and config.devices > torch.cuda.device_count():
         raise DeviceError(
@@ -128,6 +128,8 @@ class Runtime:
     checkpoint_every_images: int = 64_000
     fabric: Any | None = None
     """Lightning's, launched; None on one CPU."""
+    bf16: bool = False
+    """Whether one CPU's networks compute with bfloat16; Fabric knows by itself."""
 
     @classmethod
     def of(
@@ -135,7 +137,8 @@ class Runtime:
     ) -> "Runtime":
         """The runtime that a project file asks for."""
         device = resolve_device(config.device) if fabric is None else fabric.device
-        return cls(device, monitor, checkpoints, config.log_every_images, config.checkpoint_every_images, fabric)
+        bf16 = fabric is None and config.precision == "bf16"
+        return cls(device, monitor, checkpoints, config.log_every_images, config.checkpoint_every_images, fabric, bf16)
 
     @property
     def rank(self) -> int:
@@ -165,7 +168,9 @@ class Runtime:
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The precision that networks are called in."""
-        return nullcontext() if self.fabric is None else self.fabric.autocast()
+        if self.fabric is not None:
+            return self.fabric.autocast()  # type: ignore[no-any-return]
+        return torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
 
     def average(self, module: nn.Module) -> None:
         """Makes every process's gradients their mean over all processes.

@@ -25,9 +25,14 @@ def logits_and_slopes(
     """D(x) and ∇ₓD(x) of each image; gradients of both reach the discriminator's weights, not the images."""
     net = getattr(discriminator.head, "net", None)
     if images.device.type == "cpu" and isinstance(net, nn.Sequential) and all(isinstance(m, _LAYERS) for m in net):
-        seeds = discriminator.seeds(classes).to(images)
-        logits, slopes = _Linearised.apply(net, 2 * images.detach() - 1, seeds, *net.parameters())  # type: ignore[no-untyped-call]
-        return logits, 2 * slopes
+        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else images.dtype
+        pixels, seeds, *weights = (
+            tensor.to(dtype)
+            for tensor in (2 * images.detach() - 1, discriminator.seeds(classes).to(images), *net.parameters())
+        )
+        with torch.autocast("cpu", enabled=False):
+            logits, slopes = _Linearised.apply(net, pixels, seeds, *weights)  # type: ignore[no-untyped-call]
+        return logits.float(), 2 * slopes.float()
     images = images.detach().requires_grad_(True)
     logits = discriminator(images, classes).float()
     (slopes,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
@@ -41,10 +46,14 @@ class _Linearised(torch.autograd.Function):
     def forward(
         ctx: Any, net: nn.Sequential, inputs: Float[Tensor, "n c h w"], seeds: Float[Tensor, "n o"], *weights: Tensor
     ) -> tuple[Float[Tensor, " n"], Float[Tensor, "n c h w"]]:
-        seen, values = [], inputs
-        for layer in net:
+        seen, values, found = [], inputs, iter(weights)
+        pairs = [(next(found), next(found)) if isinstance(layer, nn.Conv2d | nn.Linear) else None for layer in net]
+        for layer, pair in zip(net, pairs, strict=True):
             seen.append(values)  # a leaky ReLU's becomes its output, whose sign tells as much
-            values = F.leaky_relu_(values, layer.negative_slope) if isinstance(layer, nn.LeakyReLU) else layer(values)
+            if isinstance(layer, nn.LeakyReLU):
+                values = F.leaky_relu_(values, layer.negative_slope)
+            else:
+                values = values.flatten(1) if pair is None else _affine(layer, values, *pair)
         signals: list[Tensor | None] = [None] * len(net)
         signal = seeds
         for place in reversed(range(len(net))):
@@ -54,12 +63,12 @@ class _Linearised(torch.autograd.Function):
                 continue
             signals[place] = signal
             if isinstance(layer, nn.Conv2d):
-                signal = _conv_backward(signal, seen[place], layer, of_input=True)
+                signal = _conv_backward(signal, seen[place], layer, pairs[place][0], of_input=True)
             elif isinstance(layer, nn.Linear):
-                signal = signal @ layer.weight
+                signal = signal @ pairs[place][0]
             else:
                 signal = signal.view(seen[place].shape)
-        ctx.net, ctx.seen, ctx.signals = net, seen, signals
+        ctx.net, ctx.pairs, ctx.seen, ctx.signals = net, pairs, seen, signals
         return (values * seeds).sum(dim=1), signal
 
     @staticmethod
@@ -67,18 +76,20 @@ class _Linearised(torch.autograd.Function):
         coefficients, passing = gradients
         last = len(ctx.net) - 1
         found: list[Tensor] = []
-        for place, (layer, seen, signal) in enumerate(zip(ctx.net, ctx.seen, ctx.signals, strict=True)):
+        parts = zip(ctx.net, ctx.pairs, ctx.seen, ctx.signals, strict=True)
+        for place, (layer, pair, seen, signal) in enumerate(parts):
             if isinstance(layer, nn.LeakyReLU):
                 passing = _through_relu(passing, seen, layer)
             elif isinstance(layer, nn.Flatten):
                 passing = passing.flatten(1)
             elif isinstance(layer, nn.Linear):
                 found += [signal.t() @ torch.addcmul(passing, seen, coefficients[:, None]), coefficients @ signal]
-                passing = passing if place == last else F.linear(passing, layer.weight)
+                passing = passing if place == last else _affine(layer, passing, pair[0])
             else:
                 mixed = torch.addcmul(passing, seen, coefficients[:, None, None, None])
-                found += [_conv_backward(signal, mixed, layer, of_input=False), coefficients @ signal.sum(dim=(2, 3))]
-                passing = F.conv2d(passing, layer.weight, None, layer.stride, layer.padding)
+                of_weight = _conv_backward(signal, mixed, layer, pair[0], of_input=False)
+                found += [of_weight, coefficients @ signal.sum(dim=(2, 3))]
+                passing = _affine(layer, passing, pair[0])
         return None, None, None, *found
 
 
@@ -87,9 +98,15 @@ def _through_relu(signal: Tensor, output: Tensor, layer: nn.LeakyReLU) -> Tensor
     return through
 
 
-def _conv_backward(signal: Tensor, seen: Tensor, layer: nn.Conv2d, *, of_input: bool) -> Tensor:
+def _affine(layer: nn.Module, values: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    if isinstance(layer, nn.Conv2d):
+        return F.conv2d(values, weight, bias, layer.stride, layer.padding)
+    return F.linear(values, weight, bias)
+
+
+def _conv_backward(signal: Tensor, seen: Tensor, layer: nn.Conv2d, weight: Tensor, *, of_input: bool) -> Tensor:
     found: tuple[Tensor, Tensor, None] = torch.ops.aten.convolution_backward(
-        signal, seen, layer.weight, None, layer.stride, layer.padding, layer.dilation, False, (0, 0), layer.groups,
+        signal, seen, weight, None, layer.stride, layer.padding, layer.dilation, False, (0, 0), layer.groups,
         [of_input, not of_input, False],
     )  # fmt: skip
     return found[0] if of_input else found[1]

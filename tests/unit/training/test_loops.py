@@ -1,7 +1,7 @@
 """What holds for every loop: it learns, its seed decides it, and neither an interruption nor a mapped file leaves a trace."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -135,6 +135,14 @@ def test_an_interrupted_training_that_is_resumed_equals_an_uninterrupted_one_bit
     tmp_path: Path, loop: Loop, stops: list[int]
 ) -> None:
     interrupt_and_compare(tmp_path, loop, stops)
+
+
+@pytest.mark.parametrize("loop", [train_vae, partial(train_gan, network="conv"), train_extractor])
+def test_in_bfloat16_a_training_is_another_and_still_one_of_its_seed(loop: Loop) -> None:
+    one, other = (loop(half_rows(), 0, replace(runtime(), bf16=True)) for _ in range(2))
+
+    assert_equal(one, other)
+    assert differing(one.weights, loop(half_rows(), 0, runtime()).weights)
 
 
 @every_variant

@@ -66,6 +66,17 @@ def test_auto_takes_cuda_where_there_is_one(there: bool, chosen: str, monkeypatc
 
 def test_one_process_on_a_cpu_needs_no_fabric() -> None:
     assert open_fabric(TrainingConfig(device="cpu")) is None
+    assert open_fabric(TrainingConfig(device="cpu", precision="bf16")) is None
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("32", torch.float32), ("auto", torch.float32), ("bf16", torch.bfloat16)]
+)
+def test_networks_on_a_cpu_compute_in_the_precision_asked_for(precision: str, dtype: torch.dtype) -> None:
+    runtime = Runtime.of(TrainingConfig(device="cpu", precision=precision), Heard(), None)
+
+    with runtime.autocast():
+        assert torch.nn.Linear(2, 2)(torch.ones(1, 2)).dtype == dtype
 
 
 def test_a_runtime_is_what_the_project_file_asks_for(tmp_path: Path) -> None:

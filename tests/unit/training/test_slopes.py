@@ -77,3 +77,18 @@ def test_the_images_are_left_as_they_were() -> None:
 
     assert torch.equal(images, before)
     assert images.grad is None
+
+
+@pytest.mark.parametrize("network", ["conv", "mlp"])
+def test_in_bfloat16_all_is_the_same_up_to_its_rounding(network: str) -> None:
+    discriminator, images, of = case(network, (1, 8, 8), ("a", "b", "c"))
+    wanted = logits_and_slopes(discriminator, images, of)
+
+    with torch.autocast("cpu", torch.bfloat16):
+        found = logits_and_slopes(discriminator, images, of)
+
+    assert [one.dtype for one in found] == [torch.float32, torch.float32]
+    pairs = zip([*found, *gradients(discriminator, *found)], [*wanted, *gradients(discriminator, *wanted)], strict=True)
+    for one, other in pairs:
+        if one is not None and other is not None:
+            assert float((one - other).detach().norm()) <= 0.05 * float(other.detach().norm()) + 1e-6
