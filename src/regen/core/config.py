@@ -97,6 +97,12 @@ class TrainingConfig(Section):
     checkpoints_kept: Count = 2
     """How many of the newest checkpoints stay on disk until the training is done."""
 
+    @field_validator("precision", mode="before")
+    @classmethod
+    def bits_are_a_word(cls, value: object) -> object:
+        """YAML reads a bare 32 as a number."""
+        return "32" if type(value) is int and value == 32 else value
+
 
 class VaeConfig(Section):
     """The VAE: σ-VAE likelihood (Rybkin et al., 2021), AdamW with a cosine, β warmed up linearly."""

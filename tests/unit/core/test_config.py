@@ -240,3 +240,13 @@ def test_a_gate_that_is_off_may_be_written_as_yaml_reads_it(tmp_path):
 
     assert load(path).gate.mode == "off"
     assert load(path, {"gate.mode": "off"}).gate.mode == "off"
+
+
+def test_a_precision_of_32_bits_may_be_written_as_a_number(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("project: digits\ntraining: {precision: 32}\n")
+
+    assert load(path).training.precision == "32"
+    assert load(path, {"training.precision": "32"}).training.precision == "32"
+    with pytest.raises(ConfigError, match=r"training\.precision: input should be 'auto', '32' or 'bf16', got 16"):
+        load(path, {"training.precision": "16"})
