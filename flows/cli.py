@@ -245,6 +245,52 @@ def sample(model: str, n: int, wanted: str | None, seed: int, out: Path | None, 
         click.echo(f"{n} images from {drawn.model} version {drawn.number}, seed {seed}: {target}")
 
 
+@cli.command(
+    epilog=example(
+        "regen metrics real/ fake/",
+        "regen metrics real/ fake/ --n 1000 --resolution 64",
+        "regen metrics real/ fake/ --extractor inception:pt_inception-2015-12-05-6726825d.pth",
+        "regen metrics real.csv fake.parquet --label income --control heldout.csv --json",
+    )
+)
+@click.argument("real", type=click.Path(path_type=Path))
+@click.argument("fake", type=click.Path(path_type=Path))
+@click.option(
+    "--extractor",
+    metavar="NAME|inception:FILE",
+    help="Whose features images are compared in; the original Inception weights give FID.  [default: random-conv-v1]",
+)
+@click.option("--label", metavar="COLUMN", help="Column of a table that models shall learn to predict from the others.")
+@click.option(
+    "--control",
+    type=click.Path(path_type=Path),
+    metavar="TABLE_OR_FOLDER",
+    help="Real rows or images that the model never saw, to tell learning from learning by heart.",
+)
+@click.option("--n", type=click.IntRange(1), help="Take so many of each, drawn with the seed.  [default: all]")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of draws and of intervals.")
+@click.option(
+    "--resolution", type=click.IntRange(8, 4096), help="Height and width that images are brought to.  [default: theirs]"
+)
+@click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read, instead of refusing.")
+@as_json
+def metrics(real: Path, fake: Path, as_json: bool, **options: Any) -> None:
+    """Score FAKE against REAL: two folders of images, or two tables (CSV, Parquet); it needs no project.
+
+    Images get a Fréchet distance, precision, recall, density and coverage; tables the likeness of columns and of pairs of
+    them, the distance to the closest record and, with a label, what a model learns from them.
+    """
+    from flows import console_metrics
+    from regen.stages.metrics import Options, score
+
+    with console_metrics.watching() as watch:
+        scores = score(real, fake, Options(**options), watch)
+    if as_json:
+        _print_json(scores.to_json())
+    else:
+        console_metrics.print_scores(scores)
+
+
 who = click.option(
     "--by",
     default=lambda: os.environ.get("USER", "someone"),
