@@ -27,9 +27,9 @@ gate:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what runs whole flows, faults or servers as slow."""
+    """Marks what runs whole flows, faults, servers or browsers as slow."""
     for item in items:
-        if {"flows", "faults", "deploy"} & set(Path(item.path).relative_to(REPOSITORY).parts):
+        if {"flows", "faults", "deploy", "web"} & set(Path(item.path).relative_to(REPOSITORY).parts):
             item.add_marker(pytest.mark.slow)
 
 

@@ -1,31 +1,58 @@
-"""Pictures for people: grids of images and plots of curves, as PNG bytes or vector drawings."""
+"""Pictures for people: grids of images as pixels and as PNG bytes."""
 
-from collections.abc import Mapping, Sequence
-from io import BytesIO, StringIO
+from collections.abc import Mapping
+from io import BytesIO
 
 import numpy as np
 from jaxtyping import UInt8
 
-COLOURS = ("#3b7dd8", "#d9622b", "#2f9e63", "#9257c2", "#8a8f98")
-"""Readable on white and on black."""
-INK = "#7c828c"
 
+def grid(
+    images: UInt8[np.ndarray, "n h w c"],
+    columns: int = 16,
+    least_side: int = 32,
+    *,
+    gap: int | None = None,
+    fill: int = 128,
+) -> UInt8[np.ndarray, "h w c"]:
+    """One picture of many: rows of `columns`, a gap between them, small images enlarged without smoothing.
 
-def grid(images: UInt8[np.ndarray, "n h w c"], columns: int = 16, least_side: int = 32) -> UInt8[np.ndarray, "h w c"]:
-    """One picture of many: rows of `columns`, a gap between them, small images enlarged without smoothing."""
+    Args:
+        least_side: pixels that an image's longer side has at least.
+        gap: its pixels; without it, half an enlarged pixel's, 2 at least.
+        fill: what gaps, and places left over, are filled with, in every channel.
+    """
     n, height, width, channels = images.shape
     columns = min(columns, n)
     rows = -(-n // columns)
     scale = max(1, -(-least_side // max(height, width)))
     big = images.repeat(scale, axis=1).repeat(scale, axis=2)
-    gap = max(2, scale // 2)
-    sheet = np.full(
-        (rows * (height * scale + gap) - gap, columns * (width * scale + gap) - gap, channels), 128, np.uint8
+    gap = max(2, scale // 2) if gap is None else gap
+    canvas = np.full(
+        (rows * (height * scale + gap) - gap, columns * (width * scale + gap) - gap, channels), fill, np.uint8
     )
     for i, image in enumerate(big):
         top, left = (i // columns) * (height * scale + gap), (i % columns) * (width * scale + gap)
-        sheet[top : top + height * scale, left : left + width * scale] = image
-    return sheet
+        canvas[top : top + height * scale, left : left + width * scale] = image
+    return canvas
+
+
+def sheet(tiles: UInt8[np.ndarray, "n h w a"], columns: int) -> bytes:
+    """A PNG of tiles with an alpha channel, as `grid` lays them out, pixel for pixel, the gaps transparent.
+
+    Whoever shows it enlarges it, so that it stays small. Between tiles of several images the gap is wider than their seams.
+    """
+    height, width = tiles.shape[1:3]
+    return png(grid(tiles, columns, 1, gap=max(1 if height == width else 2, min(height, width) // 8), fill=0))
+
+
+def joined(*parts: UInt8[np.ndarray, "n h w c"], axis: int = 2) -> UInt8[np.ndarray, "n h w a"]:
+    """Tiles with an alpha channel: each part's image beside the next part's, or below it (axis 1), a seam between them."""
+    small = [thumbnails(part) for part in parts]
+    opaque = [np.concatenate([part, np.full((*part.shape[:3], 1), 255, np.uint8)], axis=3) for part in small]
+    narrow = max(1, opaque[0].shape[axis] // 16)
+    seam = np.zeros_like(opaque[0].take(range(narrow), axis=axis))
+    return np.concatenate([one for part in opaque for one in (seam, part)][1:], axis=axis)
 
 
 def panels(groups: Mapping[str, UInt8[np.ndarray, "n h w c"]], columns: int = 8) -> UInt8[np.ndarray, "h w c"]:
@@ -55,56 +82,19 @@ def png(pixels: UInt8[np.ndarray, "h w c"]) -> bytes:
     return buffer.getvalue()
 
 
-Series = Mapping[str, tuple[Sequence[float], Sequence[float]]]
+def thumbnails(images: UInt8[np.ndarray, "n h w c"], most: int = 64) -> UInt8[np.ndarray, "n h w c"]:
+    """The images with no side over `most`, each pixel the mean of a square of theirs; small ones as they are.
 
-
-def lines(series: Series, x_label: str, y_label: str, *, log_y: bool = False, square: bool = False) -> str:
-    """A line plot as SVG: each name with its x and y values."""
-    figure, axes = _axes(x_label, y_label, square)
-    for (name, (x, y)), colour in zip(series.items(), COLOURS * 2, strict=False):
-        axes.plot(x, y, label=name, color=colour, linewidth=1.8)
-    if log_y:
-        axes.set_yscale("log")
-    if square:
-        axes.set_xlim(-0.02, 1.02)
-        axes.set_ylim(-0.02, 1.02)
-    return _svg(figure, axes)
-
-
-def histogram(groups: Mapping[str, np.ndarray], x_label: str, mark: float | None = None, mark_label: str = "") -> str:
-    """Overlaid histograms as SVG, with a vertical mark."""
-    figure, axes = _axes(x_label, "share of the group", square=False)
-    everything = np.concatenate(list(groups.values()))
-    bins = np.linspace(everything.min(), np.quantile(everything, 0.995), 40)
-    for (name, values), colour in zip(groups.items(), COLOURS, strict=False):
-        weights = np.full(len(values), 1 / len(values))
-        axes.hist(np.clip(values, None, bins[-1]), bins, weights=weights, alpha=0.6, label=name, color=colour)
-    if mark is not None:
-        axes.axvline(mark, color=INK, linestyle="--", linewidth=1.5, label=mark_label)
-    return _svg(figure, axes)
-
-
-def _axes(x_label: str, y_label: str, square: bool):  # type: ignore[no-untyped-def]  # noqa: ANN202  # matplotlib's types
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(4.2, 4.0) if square else (5.6, 3.4), layout="constrained")
-    axes = figure.add_subplot()
-    axes.set_xlabel(x_label, color=INK)
-    axes.set_ylabel(y_label, color=INK)
-    axes.tick_params(colors=INK)
-    axes.grid(visible=True, color=INK, alpha=0.2, linewidth=0.6)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(INK)
-    return figure, axes
-
-
-def _svg(figure, axes) -> str:  # type: ignore[no-untyped-def]  # noqa: ANN001  # matplotlib's types
-    from matplotlib import rc_context
-
-    axes.legend(frameon=False, labelcolor=INK, fontsize=9)
-    buffer = StringIO()
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "regen", "font.family": "sans-serif"}):
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]
+    Example:
+        >>> thumbnails(np.array([0, 2, 4, 6], np.uint8).reshape(1, 2, 2, 1), most=1).ravel()
+        array([3], dtype=uint8)
+    """
+    n, height, width, channels = images.shape
+    factor = -(-max(height, width) // most)
+    if factor == 1:
+        return images
+    rows, columns = height // factor, width // factor
+    cut = images[:, : rows * factor, : columns * factor]
+    blocks = cut.reshape(n, rows, factor, columns, factor, channels)
+    means: np.ndarray = blocks.mean(axis=(2, 4)).round().astype(np.uint8)
+    return means

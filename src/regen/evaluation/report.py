@@ -1,8 +1,8 @@
 """The report: one self-contained HTML page that works offline, with figures, pictures and curves."""
 
+import re
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,131 +12,128 @@ from jaxtyping import UInt8
 
 from regen.core import files
 from regen.core.config import Config
-from regen.data.splits import Dataset
-from regen.evaluation import likelihood, pictures
+from regen.evaluation import charts, latent, likelihood, pictures, report_tables
+from regen.evaluation.exhibits import Exhibits, Pairs, Rebuilt
+from regen.evaluation.glossary import GLOSSARY
 from regen.evaluation.intervals import Estimate
-from regen.evaluation.measure import Measured
-from regen.models.networks import to_pixels, to_tensor
-from regen.models.vae import Vae
+from regen.evaluation.report_tables import plain, say, stability
 
-SHOWN = 64
-LABELS = {
-    "anomaly_auc": "ROC-AUC",
-    "anomaly_ap": "Average precision",
-    "reconstruction_mse": "Reconstruction MSE",
-    "reconstruction_psnr": "Reconstruction PSNR, dB",
-    "reconstruction_ssim": "Reconstruction SSIM",
-    "negative_elbo_bits": "−ELBO, bits per dimension",
-    "iwae_bits": "−IWAE bound, bits per dimension",
-    "frechet_distance": "Fréchet distance",
-    "recall": "Recall of modes",
-    "coverage": "Coverage of real rows",
-    "class_shift": "Class shift",
-}
+NAMES = {"gan": "GAN", "vae": "VAE"}
+LABELS = {name: entry.label for name, entry in GLOSSARY.items()}
 """What people read for each metric."""
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """The images and scores that the report shows."""
-
-    real: UInt8[np.ndarray, "n h w c"]
-    gan: UInt8[np.ndarray, "n h w c"]
-    vae: UInt8[np.ndarray, "n h w c"]
-    reconstructed: UInt8[np.ndarray, "m h w c"]
-    """Pairs of rows: 16 real, then the same 16 reconstructed."""
-    worst: UInt8[np.ndarray, "m h w c"]
-    """The same for the rows that the VAE reconstructs worst."""
-    scores: Mapping[str, np.ndarray]
-    """Anomaly scores of each group of test rows."""
-    threshold: float
-
-    @classmethod
-    def of(cls, dataset: Dataset, vae: Vae, measured: Mapping[str, Measured]) -> "Pictures":
-        """Picks them from the test rows."""
-        test, is_anomaly = dataset.pixels("test"), dataset.is_anomaly[dataset.rows("test")]
-        scores, errors = measured["vae"].scores, measured["vae"].errors
-        assert scores is not None and errors is not None  # measured on a VAE
-        normal = np.flatnonzero(~is_anomaly)
-        worst = normal[np.argsort(-errors[normal])[:16]]
-        rebuilt = to_pixels(vae.reconstruct(to_tensor(test)))
-        groups = {"normal": scores[~is_anomaly], f"class {dataset.anomaly_class}": scores[is_anomaly]}
-        return cls(
-            test[:SHOWN], measured["gan"].samples[:SHOWN], measured["vae"].samples[:SHOWN],
-            np.concatenate([test[normal[:16]], rebuilt[normal[:16]]]), np.concatenate([test[worst], rebuilt[worst]]),
-            {name: values for name, values in groups.items() if len(values)}, float(vae.threshold),
-        )  # fmt: skip
+DETECTION = [name for name in GLOSSARY if name.startswith("anomaly_")]
+CURVES = {
+    "GAN: losses": (
+        "gan", {"discriminator": "discriminator_loss", "generator": "generator_loss"}, "loss",
+    ),
+    "GAN: gradient penalty": ("gan", {"penalty": "gradient_penalty"}, "penalty"),
+    "VAE: −ELBO and its two parts": (
+        "vae", {"−ELBO": "negative_elbo", "reconstruction": "nll", "KL divergence": "kl"}, "nats an image",
+    ),
+}  # fmt: skip
+"""Title to a training's table, its columns by the words for them, and their unit."""
+OPTIONAL: dict[str, Any] = {"anomaly_name": None, "per_class": [], "preferences": []}
+"""What evaluation.json need not hold."""
 
 
 def write(
-    out: Path, config: Config, found: Mapping[str, Any], shown: Pictures, tables: Mapping[str, pd.DataFrame]
+    out: Path, config: Config, found: dict[str, Any], shown: Exhibits, tables: Mapping[str, pd.DataFrame]
 ) -> None:
-    """Writes report.html and samples.png into `out`."""
+    """Writes report.html and samples.png into `out`.
+
+    Args:
+        found: what evaluation.json holds.
+        tables: the curves of both trainings (`vae`, `gan`) and, with an anomaly class, `roc` and `precision_recall`.
+    """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
         loader=PackageLoader("regen.evaluation"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
+    environment.filters |= {"minus": typographic_minus, "sheet": _data_uri}
+    detectors = {"VAE": found["models"]["vae"]["estimates"], **found["baselines"]}
     page = environment.get_template("report.html.j2").render(
-        config=config, found=found, labels=LABELS,
-        comparison=comparison_table(found), plots=_plots(shown, tables), likelihood=likelihood,
-        grids={name: _data_uri(pictures.grid(pixels)) for name, pixels in _grids(shown).items()},
-        show=lambda values: str(Estimate(**values)),
+        config=config, found=OPTIONAL | found, shown=shown, names=NAMES, labels=LABELS, likelihood=likelihood,
+        say=say, tables=report_tables, alone=pictures.joined, pairs=_pairs, triples=_triples, path_steps=latent.STEPS,
+        comparison=comparison_table(found), note=frechet_note(found), provenance=provenance(config, found),
+        detectors=detectors, charts=_charts(shown, tables),
+        detection_metrics=[name for name in DETECTION if any(name in figures for figures in detectors.values())],
     )  # fmt: skip
     files.write_text(out / "report.html", page)
-    side_by_side = {"real": shown.real[:40], "GAN": shown.gan[:40], "VAE": shown.vae[:40]}
+    samples = {NAMES[kind]: pairs.images for kind, pairs in shown.samples.items()}
     with files.replacing(out / "samples.png") as temporary:
-        temporary.write_bytes(pictures.png(pictures.panels(side_by_side)))
+        temporary.write_bytes(pictures.png(pictures.panels({"real": shown.real, **samples})))
 
 
-def _grids(shown: Pictures) -> dict[str, UInt8[np.ndarray, "n h w c"]]:
-    return {
-        "Real test images": shown.real,
-        "Samples from the GAN": shown.gan,
-        "Samples from the VAE": shown.vae,
-        "Reconstructions: real above, reconstructed below": shown.reconstructed,
-        "The 16 worst reconstructions: real above, reconstructed below": shown.worst,
-    }
+def typographic_minus(text: str) -> str:
+    """The text with a minus sign before negative numbers.
+
+    Example:
+        >>> typographic_minus("-4.0 [-4.1, -3.9], digits-2")
+        '−4.0 [−4.1, −3.9], digits-2'
+    """
+    return re.sub(r"(?<![\w.])-(?=\d)", "−", text)
 
 
-def _data_uri(pixels: UInt8[np.ndarray, "h w c"]) -> str:
-    return "data:image/png;base64," + b64encode(pictures.png(pixels)).decode()
+def _data_uri(tiles: UInt8[np.ndarray, "n h w a"], columns: int) -> str:
+    return "data:image/png;base64," + b64encode(pictures.sheet(tiles, columns)).decode()
 
 
-def _plots(shown: Pictures, tables: Mapping[str, pd.DataFrame]) -> dict[str, str]:
-    plots: dict[str, str] = {}
+def _pairs(pairs: Pairs) -> UInt8[np.ndarray, "n h w a"]:
+    return pictures.joined(pairs.images, pairs.nearest)
+
+
+def _triples(rebuilt: Rebuilt) -> UInt8[np.ndarray, "n h w a"]:
+    return pictures.joined(rebuilt.images, rebuilt.rebuilt, rebuilt.error, axis=1)
+
+
+def _charts(shown: Exhibits, tables: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, str]]:
+    """Title to drawing, for each section that has some."""
+    detection: dict[str, str] = {}
     if len(shown.scores) > 1:
-        plots["Anomaly scores"] = pictures.histogram(shown.scores, "anomaly score", shown.threshold, "threshold")
+        detection["Anomaly scores of test images"] = charts.histogram(
+            shown.scores, "Histogram", "anomaly score", shown.threshold, "threshold"
+        )
     axes = {
-        "ROC": ("roc", "false_positive_rate", "true_positive_rate"),
-        "Precision and recall": ("precision_recall", "recall", "precision"),
+        "roc": ("ROC: anomalies found, by false alarms", "false_positive_rate", "true_positive_rate"),
+        "precision_recall": ("Precision, by anomalies found", "recall", "precision"),
     }
-    for title, (table, x, y) in axes.items():
+    for table, (title, x, y) in axes.items():
         if table in tables:
-            series = {
-                str(name): (rows[x].tolist(), rows[y].tolist())
-                for name, rows in tables[table].groupby("detector", sort=False)
-            }
-            plots[title] = pictures.lines(series, x.replace("_", " "), y.replace("_", " "), square=True)
-    curves = {
-        "VAE training": ("vae", ("nll", "kl", "negative_elbo")),
-        "GAN training": ("gan", ("discriminator_loss", "generator_loss", "gradient_penalty")),
-    }
-    for title, (table, columns) in curves.items():
-        rows = tables[table]
-        series = {name.replace("_", " "): (rows["images"].tolist(), rows[name].tolist()) for name in columns}
-        plots[title] = pictures.lines(series, "images seen", "nats" if table == "vae" else "loss")
-    return plots
+            series = {str(name): _series(rows, x, y) for name, rows in tables[table].groupby("detector", sort=False)}
+            series["guessing"] = ([0.0, 1.0], [0.0, 1.0] if table == "roc" else _all_alarms(tables[table]))
+            detection[title] = charts.lines(series, title, x.replace("_", " "), y.replace("_", " "), unit_square=True)
+    training = {
+        title: charts.lines(
+            {name: _series(tables[table], "images", column) for name, column in columns.items()},
+            title, "training images seen", unit,
+        )
+        for title, (table, columns, unit) in CURVES.items()
+    }  # fmt: skip
+    return {"detection": detection, "training": training}
+
+
+def _series(rows: pd.DataFrame, x: str, y: str) -> tuple[list[float], list[float]]:
+    return rows[x].tolist(), rows[y].tolist()
+
+
+def _all_alarms(curve: pd.DataFrame) -> list[float]:
+    """The precision of an alarm for every image, which is the anomalies' share, whatever the recall."""
+    return [float(curve.loc[curve["recall"] == 1, "precision"].min())] * 2
 
 
 def frechet_note(found: Mapping[str, Any]) -> str:
     """The space that the Fréchet distances are measured in, by name, and the distances to hold them against."""
     extractor = found["extractor"]
-    floor, untrained = (Estimate(**found[name]).value for name in ("frechet_floor", "frechet_untrained"))
+    floor, untrained = (Estimate(**found[name]) for name in ("frechet_floor", "frechet_untrained"))
+    reached = (
+        f"real training rows reach {floor.value:.1f}, the untrained generator {untrained.value:,.0f}"
+        if floor.is_finite and untrained.is_finite
+        else f"{report_tables.TOO_FEW} to say what real training rows and the untrained generator reach"
+    )
     return (
-        f"Fréchet distances are FD[{extractor['name']}@{extractor['sha256'][:8]}, n={found['rows']['test']}]: "
-        f"real training rows reach {floor:.1f}, the untrained generator {untrained:,.0f}"
+        f"Fréchet distances are FD[{extractor['name']}@{extractor['sha256'][:8]}, n={found['rows']['test']}]: {reached}"
     )
 
 
@@ -145,34 +142,74 @@ def comparison_table(found: Mapping[str, Any]) -> list[tuple[str, str, str, str]
     gan, vae = (found["models"][kind] for kind in ("gan", "vae"))
 
     def interval(model: Mapping[str, Any], metric: str) -> str:
-        return str(Estimate(**model["estimates"][metric])) if metric in model["estimates"] else "not measured"
+        return say(model["estimates"][metric]) if metric in model["estimates"] else "not measured"
+
+    def both(question: str, metric: str, perfect: str) -> tuple[str, str, str, str]:
+        return question, interval(gan, metric), interval(vae, metric), perfect
 
     def side(question: str, name: str, perfect: str, form: str = ".2f") -> tuple[str, str, str, str]:
-        return question, format(gan["side"][name], form), format(vae["side"][name], form), perfect
+        """A figure without an interval, unless it has been given one."""
+        if name in gan["estimates"]:
+            return both(question, name, perfect)
+        return question, plain(gan["side"][name], form), plain(vae["side"][name], form), perfect
 
-    real_recall, real_coverage = (f"{found['real_rows'][name]['value']:.2f}" for name in ("recall", "coverage"))
-    on_all_classes = str(Estimate(**found["frechet_vae_all_classes"]))
+    real_recall, real_coverage = (plain(found["real_rows"][name]["value"]) for name in ("recall", "coverage"))
+    judged = (found.get("judge") or {"frechet": {}})["frechet"]
+    gan_judged, vae_judged = (say(judged[kind]) if kind in judged else "not measured" for kind in ("gan", "vae"))
+    optional = [
+        both("Kernel distance (KID)", "kid", "0"),
+        both("Memorisation: closeness to training rows", "memorisation", "lower"),
+        both("Preferred by people: win rate", "preference_win_rate", "higher"),
+    ]
     return [
-        ("Sample quality: Fréchet distance", interval(gan, "frechet_distance"), interval(vae, "frechet_distance"), "0"),
-        ("… the VAE also against all classes", interval(gan, "frechet_distance"), on_all_classes, "0"),
-        ("… GAN minus VAE on all classes, paired", str(Estimate(**found["frechet_gan_minus_vae"])), "", "below 0: GAN"),
-        ("Balance of classes: total variation", interval(gan, "class_shift"), interval(vae, "class_shift"), "0"),
-        ("Modes found: recall", interval(gan, "recall"), interval(vae, "recall"), f"1; real rows {real_recall}"),
+        both("Sample quality: Fréchet distance", "frechet_distance", "0"),
         (
-            "Real rows with a sample near: coverage",
-            interval(gan, "coverage"),
-            interval(vae, "coverage"),
-            f"1; real rows {real_coverage}",
+            "… the VAE also against all classes",
+            interval(gan, "frechet_distance"),
+            say(found["frechet_vae_all_classes"]),
+            "0",
         ),
+        ("… GAN minus VAE on all classes, paired", say(found["frechet_gan_minus_vae"]), "", "below 0: GAN"),
+        *([("… by the second judge (never gated)", gan_judged, vae_judged, "0")] if judged else []),
+        *(row for row in optional if set(row[1:3]) != {"not measured"}),
+        both("Balance of classes: total variation", "class_shift", "0"),
+        both("Modes found: recall", "recall", f"1; real rows {real_recall}"),
+        both("Real rows with a sample near: coverage", "coverage", f"1; real rows {real_coverage}"),
         side("Samples that could be real: precision", "precision", "1"),
         side("Density of real rows around samples", "density", "1"),
         side("Sharpness against real images", "sharpness_ratio", "1"),
         side("Diversity against real images", "diversity_ratio", "1"),
         side("Latent path: largest step over mean step", "path_unevenness", "1"),
+        (
+            "Stability over seeds: sd of the Fréchet distance",
+            stability(found, "gan"),
+            stability(found, "vae"),
+            "0",
+        ),
         ("Reconstruction: PSNR, dB", "no encoder", interval(vae, "reconstruction_psnr"), "higher"),
         ("Likelihood: IWAE bound, bits per dimension", "no likelihood", interval(vae, "iwae_bits"), "lower"),
         ("Anomaly detection: ROC-AUC", "no score", interval(vae, "anomaly_auc"), "1"),
         ("Training, seconds", f"{found['seconds']['gan']:,.0f}", f"{found['seconds']['vae']:,.0f}", "fewer"),
         ("Parameters when used", f"{found['parameters']['gan']:,}", f"{found['parameters']['vae']:,}", "fewer"),
         side("Samples a second", "samples_per_second", "more", ",.0f"),
+    ]
+
+
+def provenance(config: Config, found: Mapping[str, Any]) -> list[tuple[str, str | tuple[str]]]:
+    """What the figures were made from; a text alone in a tuple is prose, the others are identifiers."""
+    origin, extractor, rows = found.get("provenance", {}), found["extractor"], found["rows"]
+    rules = config.evaluation
+    identifiers = {
+        "Data version": origin.get("data_version"),
+        "Key of this evaluation": origin.get("key"),
+        "Git commit": origin.get("git_commit"),
+        f"Extractor, {extractor['name']} (SHA-256)": extractor["sha256"],
+    }
+    counts = ", ".join(f"{count:,} {split}" for split, count in rows.items())
+    return [
+        *((what, value) for what, value in identifiers.items() if value),
+        ("Images", (counts,)),
+        ("Seed", (str(config.seed),)),
+        ("Sets of samples, resamples an interval", (f"{rules.sample_sets}, {rules.bootstrap_draws}",)),
+        ("Networks", (", ".join(f"{NAMES[kind]} {getattr(config, kind).network}" for kind in ("gan", "vae")),)),
     ]

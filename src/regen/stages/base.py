@@ -45,9 +45,10 @@ AFTER: dict[str, tuple[str, ...]] = {
 
 @cache
 def source_digest() -> str:
-    """The digest of all library sources."""
+    """The digest of all library sources, templates among them."""
     root = Path(regen.__file__).parent
-    return files.digest({str(path.relative_to(root)): files.sha256(path) for path in sorted(root.rglob("*.py"))})
+    sources = sorted(path for path in root.rglob("*") if path.suffix in (".py", ".j2"))
+    return files.digest({str(path.relative_to(root)): files.sha256(path) for path in sources})
 
 
 @cache

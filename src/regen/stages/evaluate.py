@@ -13,7 +13,8 @@ from regen.core.config import EvaluationConfig, Metric
 from regen.core.errors import RegenError
 from regen.core.seeds import derive
 from regen.data.splits import Dataset, unit_interval
-from regen.evaluation import anomaly, diversity, measure, report
+from regen.evaluation import anomaly, diversity, measure, per_class, report
+from regen.evaluation.exhibits import Exhibits
 from regen.evaluation.intervals import Estimate
 from regen.evaluation.measure import Measured
 from regen.models import storage
@@ -82,6 +83,7 @@ def _evaluate(context: Context, against: dict[str, int | None], out: Path) -> No
         "coverage": reached.coverage.estimate(rules.confidence),
     }
     models: dict[str, Any] = {}
+    champions_measured: dict[str, Measured] = {}
     for kind, number in against.items():
         entry: dict[str, Any] = {
             "estimates": measured[kind].estimates(rules), "side": measured[kind].side,
@@ -89,7 +91,9 @@ def _evaluate(context: Context, against: dict[str, int | None], out: Path) -> No
             "champion": None, "difference": None,
         }  # fmt: skip
         if number is not None:
-            entry |= _against(context, kind, number, measured[kind], dataset, extractor)
+            compared, champion = _against(context, kind, number, measured[kind], dataset, extractor)
+            entry |= compared
+            champions_measured |= {} if champion is None else {kind: champion}
         models[kind] = entry
         for warning in entry["warnings"]:
             context.progress.say(f"  evaluate: {config.model_name(kind)}: {warning}")
@@ -104,6 +108,7 @@ def _evaluate(context: Context, against: dict[str, int | None], out: Path) -> No
         "models": models,
         "rows": {split: len(dataset.rows(split)) for split in ("train", "validation", "test", "extractor")},
         "anomaly_class": config.data.anomaly_class,
+        "anomaly_name": None if config.data.anomaly_class is None else dataset.name(config.data.anomaly_class),
         "extractor": {
             "name": f"{config.project}-extractor",
             "sha256": files.sha256(context.results("train_extractor") / "extractor.safetensors"),
@@ -120,12 +125,30 @@ def _evaluate(context: Context, against: dict[str, int | None], out: Path) -> No
             kind: files.read_json(context.results(f"train_{kind}") / "network.json")["parameters"] for kind in KINDS
         },
         "seconds": {kind: open_run(context, kind).training_seconds() for kind in KINDS},
+        "per_class": _per_class(candidates, measured["vae"], dataset, extractor, context),
+        "provenance": {
+            "data_version": context.data_version,
+            "key": context.key("evaluate"),
+            "git_commit": tracking.git_commit(context.workspace.root),
+            "seed": seed,
+        },
     }
     plain = jsonable(found)
     files.write_json(out / "evaluation.json", plain)
     files.write_json(out / "metrics.json", _metrics(plain))
     curves = _write_plots(context, dataset, measured["vae"], out / "plots")
-    report.write(out, config, plain, report.Pictures.of(dataset, candidates["vae"], measured), curves)
+    shown = Exhibits.of(
+        dataset, candidates["gan"], candidates["vae"], extractor, measured, champions_measured, config.seed
+    )
+    report.write(out, config, plain, shown, curves)
+
+
+def _per_class(
+    candidates: Mapping[str, Any], vae: Measured, dataset: Dataset, extractor: Extractor, context: Context
+) -> list[per_class.ClassFigures]:
+    assert vae.errors is not None  # measured on a VAE
+    rules, seed = context.config.evaluation, context.config.seed
+    return per_class.measure_classes(dataset, candidates, extractor, vae.errors, rules, seed)
 
 
 def _warnings(measured: Measured, coverage_of_real: Estimate, dataset: Dataset, rules: EvaluationConfig) -> list[str]:
@@ -138,7 +161,7 @@ def _warnings(measured: Measured, coverage_of_real: Estimate, dataset: Dataset, 
 
 def _against(
     context: Context, kind: str, number: int, candidate: Measured, dataset: Dataset, extractor: Extractor
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], Measured | None]:
     rules, name = context.config.evaluation, context.config.model_name(kind)
     try:
         model = packaging.load_network(kind, versions.by_number(name, number).uri)
@@ -146,8 +169,9 @@ def _against(
         champion_estimates: Mapping[Metric, Estimate] = champion.estimates(rules)
         difference = candidate.difference(champion, rules)
     except (RegenError, RuntimeError) as error:  # an unusable champion must not pass for a missing one
-        return {"champion": {"version": number, "error": str(error)}, "difference": {}}
-    return {"champion": {"version": number, "estimates": champion_estimates}, "difference": difference}
+        return {"champion": {"version": number, "error": str(error)}, "difference": {}}, None
+    compared = {"champion": {"version": number, "estimates": champion_estimates}, "difference": difference}
+    return compared, champion
 
 
 def _metrics(plain: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,6 @@
-"""Pictures: grids that lose no pixel, and plots that are the same each time."""
+"""Pictures: grids that lose no pixel."""
 
 from io import BytesIO
-from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -9,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from regen.evaluation.pictures import grid, histogram, lines, panels, png
+from regen.evaluation.pictures import grid, joined, panels, png, sheet, thumbnails
 
 
 def images(n: int, height: int = 8, width: int = 8, channels: int = 1) -> np.ndarray:
@@ -69,41 +68,64 @@ def test_a_png_holds_the_pixels(channels: int) -> None:
     np.testing.assert_array_equal(opened.reshape(pixels.shape), pixels)
 
 
-def test_a_line_plot_is_svg_that_names_its_axes_and_series() -> None:
-    plot = lines({"VAE": ([0, 1], [0, 1]), "kNN": ([0, 1], [1, 0])}, "recall", "precision", square=True)
+def test_joined_images_stand_side_by_side_with_a_transparent_seam() -> None:
+    one, other = images(3), images(3)[::-1]
 
-    assert ET.fromstring(plot).tag.endswith("svg")
-    assert all(word in plot for word in ("VAE", "kNN", "recall", "precision"))
+    tiles = joined(one, other)
 
-
-def test_a_line_plot_may_be_logarithmic_and_have_more_lines_than_colours() -> None:
-    plot = lines({f"line {i}": ([1, 2], [10**i, 1]) for i in range(7)}, "x", "y", log_y=True)
-
-    assert all(f"line {i}" in plot for i in range(7))
-
-
-def test_a_histogram_is_svg_that_names_its_groups_and_its_mark() -> None:
-    rng = np.random.default_rng(0)
-    plot = histogram({"normal": rng.normal(size=90), "class 8": rng.normal(size=9)}, "score", 1.5, "threshold")
-
-    assert ET.fromstring(plot).tag.endswith("svg")
-    assert all(word in plot for word in ("normal", "class 8", "score", "threshold"))
+    assert tiles.shape == (3, 8, 17, 2)
+    np.testing.assert_array_equal(tiles[:, :, :8, :1], one)
+    np.testing.assert_array_equal(tiles[:, :, 9:, :1], other)
+    assert (tiles[:, :, 8, 1] == 0).all()
+    assert (tiles[:, :, [7, 9], 1] == 255).all()
 
 
-@pytest.mark.parametrize("value", [0.0, -3.5])
-def test_a_histogram_of_equal_values_is_drawn(value: float) -> None:
-    assert "normal" in histogram({"normal": np.full(9, value), "other": np.full(3, value)}, "score")
+def test_joined_images_stand_one_below_the_other() -> None:
+    parts = [images(2, channels=3)] * 3
+
+    tiles = joined(*parts, axis=1)
+
+    assert tiles.shape == (2, 26, 8, 4)
+    np.testing.assert_array_equal(tiles[:, 18:, :, :3], parts[2])
 
 
-def test_equal_plots_are_equal_files() -> None:
-    one, same = (lines({"a": ([0, 1], [0, 1])}, "x", "y") for _ in range(2))
-    groups = {"a": np.arange(9.0)}
-
-    assert one == same
-    assert histogram(groups, "x", 1.0, "m") == histogram(groups, "x", 1.0, "m")
+def test_one_image_alone_is_opaque() -> None:
+    assert (joined(images(2))[..., 1] == 255).all()
 
 
-def test_a_name_cannot_put_markup_into_a_plot() -> None:
-    plot = lines({"<script>alert(1)</script>": ([0, 1], [0, 1])}, "x", "y")
+@pytest.mark.parametrize(("channels", "mode"), [(1, "LA"), (3, "RGBA")])
+def test_a_sheet_is_transparent_between_its_tiles(channels: int, mode: str) -> None:
+    given_ = images(3, channels=channels)
 
-    assert "<script" not in plot
+    with Image.open(BytesIO(sheet(joined(given_), columns=2))) as opened:
+        pixels = np.asarray(opened)
+        assert opened.mode == mode
+
+    assert pixels.shape == (17, 17, channels + 1)
+    np.testing.assert_array_equal(pixels[:8, :8, :channels], given_[0])
+    np.testing.assert_array_equal(pixels[9:, :8, :channels], given_[2])
+    assert (pixels[8, :, -1] == 0).all()
+    assert (pixels[9:, 8:, -1] == 0).all()  # the place left over
+
+
+def test_tiles_of_several_images_stand_wider_apart_than_their_images() -> None:
+    with Image.open(BytesIO(sheet(joined(images(2), images(2)), columns=2))) as opened:
+        assert opened.size == (17 + 2 + 17, 8)
+
+
+@given(st.integers(1, 3), st.integers(8, 90), st.integers(8, 90), st.sampled_from([1, 3]))
+def test_a_thumbnail_fits_and_keeps_the_mean_of_what_it_shows(n: int, height: int, width: int, channels: int) -> None:
+    given_ = images(n, height, width, channels)
+    factor = -(-max(height, width) // 32)
+
+    found = thumbnails(given_, most=32)
+
+    assert max(found.shape[1:3]) <= 32
+    shown = given_[:, : height // factor * factor, : width // factor * factor]
+    assert abs(found.mean() - shown.mean()) < 0.5
+
+
+def test_a_small_image_is_its_own_thumbnail() -> None:
+    given_ = images(2)
+
+    assert thumbnails(given_) is given_
