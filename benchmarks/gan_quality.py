@@ -61,12 +61,14 @@ class Job:
     seed: int
     minutes: float = 0.0
     threads: int = 1
+    bf16: bool = False
+    """Our arithmetic."""
 
     @property
     def name(self) -> str:
         """What the ledger calls it."""
         clock = f" {self.minutes:g} min {self.threads} threads" if self.minutes else ""
-        return f"{self.part} {self.data} {self.method} seed {self.seed}{clock}"
+        return f"{self.part} {self.data} {self.method} seed {self.seed}{clock}{' bf16' if self.bf16 else ''}"
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,7 @@ def _ours(bench: Bench, job: Job) -> tuple[Generator, int]:
         settings["loss"] = job.method
     config = GanConfig(**settings)
     names = tuple(map(str, bench.labels)) if config.conditional else ()
-    done = gan.train_gan(config, bench.rows("train"), job.seed, Runtime(), names)
+    done = gan.train_gan(config, bench.rows("train"), job.seed, Runtime(bf16=job.bf16), names)
     return done.generator, int(done.curve[-1]["images"])
 
 
@@ -248,14 +250,15 @@ def _modes(job: Job) -> tuple[dict[str, float], int]:
     return {"modes": int(found.sum()), "close": float(close.mean())}, config.images
 
 
-def jobs(parts: list[str], minutes: float, threads: int) -> Iterator[Job]:
+def jobs(parts: list[str], minutes: float, threads: int, *, bf16: bool) -> Iterator[Job]:
     """Every line that the ledger should have."""
     for part, sets in (("losses", IMAGES), ("modes", ("gaussians",))):
         if part in parts:
             for data in sets:
                 if part == "losses":
                     yield Job(part, data, "real rows", 0)
-                yield from (Job(part, data, method, seed) for method in LOSSES for seed in SEEDS)
+                ours = bf16 and part == "losses"
+                yield from (Job(part, data, method, seed, bf16=ours) for method in LOSSES for seed in SEEDS)
     if "race" in parts:
         yield from (Job("race", "fashion-mnist", method, 0, minutes, threads) for method in ("r3", "dcgan"))
 
@@ -268,10 +271,15 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=20, help="of each side of the race")
     parser.add_argument("--threads", type=int, default=2, help="of the race, whose sides run after one another")
     parser.add_argument("--jobs", type=int, default=2, help="trainings at a time in the other parts")
+    parser.add_argument(
+        "--bf16", action="store_true", help="train the five losses in bfloat16, which pays on CPUs with AMX"
+    )
     options = parser.parse_args()
     known = [json.loads(line) for line in options.out.read_text().splitlines()] if options.out.exists() else []
     done = {line["job"] for line in known}
-    missing = [job for job in jobs(options.parts, options.minutes, options.threads) if job.name not in done]
+    missing = [
+        job for job in jobs(options.parts, options.minutes, options.threads, bf16=options.bf16) if job.name not in done
+    ]
     for data in {job.data for job in missing} - {"gaussians"}:
         Bench.open(data).extractor(options.out.parent / f"extractor-{data}")
     for alone, some in (

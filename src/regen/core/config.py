@@ -16,7 +16,8 @@ from regen.core.errors import ConfigError
 Network = Literal["conv", "mlp", "transformer"]
 Metric = Literal[
     "anomaly_auc", "anomaly_ap", "reconstruction_mse", "reconstruction_psnr", "reconstruction_ssim",
-    "negative_elbo_bits", "iwae_bits", "frechet_distance", "recall", "coverage", "class_shift",
+    "negative_elbo_bits", "iwae_bits", "frechet_distance", "kid", "precision", "recall", "density", "coverage",
+    "class_shift", "anomaly_recall_fpr1", "anomaly_recall_fpr01", "memorisation", "preference_win_rate",
 ]  # fmt: skip
 """Every figure that a gate can judge by."""
 Likelihood = Literal["gaussian", "bernoulli"]
@@ -216,6 +217,8 @@ class GateConfig(Section):
 
     mode: Literal["off", "dry-run", "automatic"] = "automatic"
     """off judges nothing; dry-run judges and writes the ledger; automatic also promotes."""
+    least_rows: Count = 200
+    """Test rows under which a candidate is held, since its figures say too little."""
     vae: GateRules = GateRules()
     """Rules for the VAE."""
     gan: GateRules = GateRules()

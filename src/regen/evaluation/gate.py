@@ -17,11 +17,20 @@ HIGHER_IS_BETTER: dict[Metric, bool] = {
     "negative_elbo_bits": False,
     "iwae_bits": False,
     "frechet_distance": False,
+    "kid": False,
+    "precision": True,
     "recall": True,
+    "density": True,
     "coverage": True,
     "class_shift": False,
+    "anomaly_recall_fpr1": True,
+    "anomaly_recall_fpr01": True,
+    "memorisation": False,
+    "preference_win_rate": True,
 }
 """Which way is better."""
+ONLY_WHEN_MEASURED: frozenset[Metric] = frozenset({"preference_win_rate"})
+"""Metrics whose guard stands only once there is something to go by: nobody may have voted yet."""
 
 
 class Decision(StrEnum):
@@ -37,7 +46,7 @@ class Check:
     """One line of the ledger."""
 
     kind: str
-    """floor, primary or guard."""
+    """rows, floor, primary or guard."""
     metric: str
     wanted: str
     met: str
@@ -64,22 +73,40 @@ class Verdict:
         }
 
 
-def judge(rules: GateRules, candidate: Mapping[str, Estimate], difference: Mapping[str, Estimate] | None) -> Verdict:
+def judge(
+    rules: GateRules,
+    candidate: Mapping[str, Estimate],
+    difference: Mapping[str, Estimate] | None,
+    *,
+    rows: int | None = None,
+    least_rows: int = 0,
+) -> Verdict:
     """Judges a candidate by its own figures and, where there is a champion, by paired differences from it.
 
     Every floor must hold, and a missing or non-finite metric rejects. A first model needs floors alone. Against a
     champion the primary metric must be better by its whole interval, else the candidate is held; each guard must not be
-    worse by more than its margin, by its whole interval, else it is rejected. Without floors nothing is promoted.
+    worse by more than its margin, by its whole interval, else it is rejected. Without floors nothing is promoted, nor on
+    figures of too few rows.
 
     Args:
         candidate: metric to figure.
         difference: metric to candidate minus champion, measured on the same rows and latents; None without a champion.
+            Of preference_win_rate it is the share of votes for the candidate less one half.
+        rows: test rows behind the figures; enough when not said.
+        least_rows: rows under which the candidate is held.
     """
     if not rules.floors:
         return Verdict(Decision.HOLD, ("no floors are configured, so nothing is promoted; set gate's floors",))
+    if rows is not None and rows < least_rows:
+        few = Check("rows", "test rows", f"at least {least_rows}", str(rows), passed=False)
+        return Verdict(Decision.HOLD, (f"not enough samples: {few}; add rows or raise data.test_share",), (few,))
     checks = [_floor(name, worst, candidate.get(name)) for name, worst in sorted(rules.floors.items())]
     if difference is not None:
-        checks += [_guard(name, margin, difference.get(name)) for name, margin in sorted(rules.guards.items())]
+        checks += [
+            _guard(name, margin, difference.get(name))
+            for name, margin in sorted(rules.guards.items())
+            if name in difference or name not in ONLY_WHEN_MEASURED
+        ]
         if rules.primary is not None:
             checks.append(_primary(rules.primary, difference.get(rules.primary)))
     failed = [check for check in checks if not check.passed]

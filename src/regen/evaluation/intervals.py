@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import inf, isfinite
+from math import inf, isfinite, nan, sqrt
 
 import numpy as np
 from jaxtyping import Float64, Int64
+from scipy.special import ndtri, stdtrit
 
 from regen.core.errors import EvaluationError
 
@@ -27,10 +28,69 @@ class Estimate:
         return all(map(isfinite, (self.value, self.low, self.high)))
 
 
+NO_NUMBER = Estimate(nan, nan, nan)
+
+
 def _short(value: float) -> str:
     return (
         f"{value:.1f}" if abs(value) >= 10 else f"{value:.3f}" if abs(value) >= 0.01 or value == 0 else f"{value:.5f}"
     )
+
+
+def _t(confidence: float, degrees: float) -> float:
+    """How many standard errors an interval reaches to either side."""
+    return float(stdtrit(degrees, (1 + confidence) / 2))
+
+
+def _wilson(share: float, rows: float, reach: float) -> tuple[float, float]:
+    """The shares whose standard error, at that many rows, puts `share` within `reach` of them (Wilson, 1927)."""
+    weight = 1 + reach**2 / rows
+    centre = (share + reach**2 / (2 * rows)) / weight
+    aside = reach * sqrt(share * (1 - share) / rows + reach**2 / (4 * rows**2)) / weight
+    return min(max(centre - aside, 0.0), share), max(min(centre + aside, 1.0), share)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """What is known of a figure between 0 and 1 without resampling."""
+
+    error: float
+    """Its standard error."""
+    step: float
+    """The least by which it can change; a sample cannot tell a figure of 1 from one a step below."""
+    degrees: int
+    """Of the t distribution: rows of the smaller group less one."""
+
+    def interval(self, point: float, confidence: float) -> tuple[float, float]:
+        """Wilson's interval of a share of as many rows as would give it this standard error.
+
+        It lies between 0 and 1, with the farther bound on the side where there is more room.
+        """
+        inside = min(max(point, self.step / 2), 1 - self.step / 2)
+        rows = inside * (1 - inside) / max(self.error, self.step) ** 2
+        return _wilson(point, rows, _t(confidence, self.degrees))
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A paired difference of two figures, on the rows themselves and on each resample of them."""
+
+    point: float
+    replicates: Float64[np.ndarray, " b"]
+    rows: int | None = None
+    """Rows of the smallest group that was resampled; many when not said."""
+
+    def estimate(self, confidence: float) -> Estimate:
+        """The difference and a t interval about it; that of the reverse difference is its mirror image.
+
+        A resample of k rows scatters by (k − 1)/k less than a new sample would, which is made good.
+        """
+        if not (isfinite(self.point) and np.isfinite(self.replicates).all()):
+            return NO_NUMBER
+        k = inf if self.rows is None else self.rows
+        wider = _t(confidence, k - 1) * sqrt(k / (k - 1)) if isfinite(k) else float(ndtri((1 + confidence) / 2))
+        reach = wider * float(self.replicates.std())
+        return Estimate(self.point, self.point - reach, self.point + reach)
 
 
 @dataclass(frozen=True)
@@ -43,23 +103,25 @@ class Replicated:
     """Whether resampling shifts the figure as sampling itself did, as it does for distances between sets."""
     least: float = -inf
     """The least value the figure can have; a correction does not lead below it."""
+    rows: int | None = None
+    """Rows of the smallest group that was resampled; many when not said."""
+    spread: Spread | None = None
+    """What gives Wilson's interval in place of the resamples' percentiles."""
 
     def estimate(self, confidence: float) -> Estimate:
-        """Value and interval: percentiles of the resamples or, correcting the bias, their mirror image about the point.
+        """Value and interval: Wilson's where `spread` is known, else percentiles of the resamples, bias taken off.
 
-        A percentile interval of a Fréchet distance never covers the truth, since each resample adds the bias again;
-        2·point − resample does (Davison and Hinkley, 1997, section 5.2).
+        A percentile interval of a Fréchet distance never covers the truth, since each resample adds the bias again.
         """
         if not (isfinite(self.point) and np.isfinite(self.replicates).all()):
-            return Estimate(float("nan"), float("nan"), float("nan"))
+            return NO_NUMBER
+        if self.spread is not None:
+            return Estimate(self.point, *self.spread.interval(self.point, confidence))
         tail = (1 - confidence) / 2
-        low, high = (float(q) for q in np.quantile(self.replicates, [tail, 1 - tail]))
-        if not self.corrects_bias:
-            return Estimate(self.point, low, high)
-        corrected = (2 * self.point - found for found in (float(self.replicates.mean()), high, low))
-        return Estimate(*(max(bound, self.least) for bound in corrected))
+        low, high = (float(q) for q in np.quantile(self.corrected, [tail, 1 - tail]))
+        return Estimate(*(max(bound, self.least) for bound in (self.centre, low, high)))
 
-    def minus(self, other: "Replicated") -> "Replicated":
+    def minus(self, other: "Replicated") -> Difference:
         """The paired difference; both must come from the same seed, rows and number of resamples.
 
         Raises:
@@ -70,7 +132,43 @@ class Replicated:
                 f"a paired difference needs as many resamples on both sides, got {len(self.replicates)} and "
                 f"{len(other.replicates)}; measure both with one evaluation.bootstrap_draws"
             )
-        return Replicated(self.point - other.point, self.replicates - other.replicates, self.corrects_bias)
+        known = [rows for rows in (self.rows, other.rows) if rows is not None]
+        return Difference(self.centre - other.centre, self.corrected - other.corrected, min(known, default=None))
+
+    @property
+    def centre(self) -> float:
+        """The point without its bias, which the resamples show by adding it once more."""
+        return self.point if not self.corrects_bias else 2 * self.point - float(self.replicates.mean())
+
+    @property
+    def corrected(self) -> Float64[np.ndarray, " b"]:
+        """The resamples about the centre.
+
+        They lie farther from 0 than the point does, and a distance scatters the more the larger it is: its variance goes
+        about with its mean, so theirs is brought back by the ratio of the two.
+        """
+        if not self.corrects_bias:
+            return self.replicates
+        mean = float(self.replicates.mean())
+        shrunk = sqrt(self.point / mean) if 0 <= self.point < mean else 1.0
+        corrected: np.ndarray = self.centre + shrunk * (self.replicates - mean)
+        return corrected
+
+
+def proportion(hits: int, rows: int, confidence: float) -> Estimate:
+    """Share of the rows that are hits, with Wilson's interval (1927), right for few rows and for shares near 0 and 1.
+
+    Raises:
+        EvaluationError: there are no rows.
+
+    Example:
+        >>> str(proportion(0, 100, 0.95))
+        '0.000 [0.000, 0.037]'
+    """
+    if rows < 1:
+        raise EvaluationError("a share needs at least 1 row, got 0; add test rows")
+    share = hits / rows
+    return Estimate(share, *_wilson(share, rows, float(ndtri((1 + confidence) / 2))))
 
 
 Rows = Int64[np.ndarray, " n"]
@@ -110,4 +208,4 @@ def bootstrap(
         return float(statistic(np.concatenate(groups)) if together else statistic(*groups))
 
     replicates = [measure([rows[rng.integers(len(rows), size=len(rows))] for rows in strata]) for _ in range(draws)]
-    return Replicated(measure(strata), np.array(replicates), corrects_bias, least)
+    return Replicated(measure(strata), np.array(replicates), corrects_bias, least, min(map(len, strata)))

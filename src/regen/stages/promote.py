@@ -61,7 +61,10 @@ def _decide(context: Context, kind: str, version: Version, found: dict[str, Any]
     else:
         entry = found["models"][kind]
         rules = getattr(context.config.gate, kind)
-        verdict = judge(rules, estimates(entry["estimates"]) or {}, estimates(entry["difference"]))
+        verdict = judge(
+            rules, estimates(entry["estimates"]) or {}, estimates(entry["difference"]),
+            rows=found["rows"]["test"], least_rows=context.config.gate.least_rows,
+        )  # fmt: skip
     promoted = verdict.decision == Decision.PROMOTE and mode == "automatic"
     versions.record_verdict(version, verdict, against)
     run = tracking.Run(version.run_id)

@@ -154,6 +154,19 @@ def test_the_gate_refuses_nan_and_infinity(part: str, value: float) -> None:
         parse({"project": "digits", "gate": {"gan": {part: {"frechet_distance": value}}}})
 
 
+@pytest.mark.parametrize("metric", ["kid", "density", "anomaly_recall_fpr01", "memorisation", "preference_win_rate"])
+def test_every_figure_can_be_a_floor(metric: str) -> None:
+    read = parse({"project": "digits", "gate": {"gan": {"floors": {metric: 0.5}}}})
+
+    assert read.gate.gan.floors == {metric: 0.5}
+
+
+@pytest.mark.parametrize("rows", [0, -1, 1.5])
+def test_the_least_rows_of_the_gate_are_a_count(rows: float) -> None:
+    with pytest.raises(ConfigError, match=rf"gate\.least_rows: .*{rows}"):
+        parse({"project": "digits", "gate": {"least_rows": rows}})
+
+
 def test_an_override_replaces_the_files_value_and_nothing_else(params: Path) -> None:
     read = load(params, {"vae.images": "10"})
 

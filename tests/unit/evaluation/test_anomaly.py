@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import norm
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from regen.core.errors import EvaluationError
-from regen.evaluation.anomaly import BASELINES, measure_detection
+from regen.evaluation.anomaly import BASELINES, measure_detection, measure_flagging, measure_recalls
+from regen.evaluation.intervals import Estimate
 
 IS_ANOMALY = np.array([True] * 20 + [False] * 60)
 
@@ -51,18 +53,39 @@ def test_scores_turned_round_turn_the_auc_round() -> None:
     assert one["anomaly_auc"].point == pytest.approx(1 - other["anomaly_auc"].point)
 
 
-def test_a_perfect_detector_has_1_with_no_interval_to_speak_of() -> None:
+def test_a_perfect_detector_has_1_and_an_interval_that_doubts_it() -> None:
     found = measure_detection(IS_ANOMALY.astype(float), IS_ANOMALY, draws=20, seed=0)
 
     for figure in found.values():
         estimate = figure.estimate(0.95)
-        assert (estimate.value, estimate.low, estimate.high) == (1, 1, 1)
+        assert estimate.value == estimate.high == 1
+        assert 0.9 < estimate.low < 1
+
+
+def test_the_difference_of_a_detector_with_itself_is_exactly_zero() -> None:
+    one, same = (measure_detection(drawn(0), IS_ANOMALY, draws=20, seed=0) for _ in range(2))
+
+    for name, figure in one.items():
+        assert figure.minus(same[name]).estimate(0.95) == Estimate(0, 0, 0)
 
 
 def test_the_interval_of_the_auc_holds_it() -> None:
     found = measure_detection(drawn(0), IS_ANOMALY, draws=100, seed=0)["anomaly_auc"].estimate(0.95)
 
     assert 0.5 < found.low < found.value < found.high < 1
+
+
+def test_the_intervals_of_few_anomalies_hold_the_truth_about_as_often_as_they_say() -> None:
+    rng, is_anomaly, held = np.random.default_rng(0), np.arange(420) < 20, {"anomaly_auc": 0, "anomaly_ap": 0}
+    many = np.arange(210_000) < 10_000
+    known = measure_detection(rng.normal(size=210_000) + 2.2 * many, many, draws=1, seed=0)
+    for seed in range(100):
+        found = measure_detection(rng.normal(size=420) + 2.2 * is_anomaly, is_anomaly, draws=2, seed=seed)
+        for name, figure in found.items():
+            interval = figure.estimate(0.95)
+            held[name] += interval.low <= known[name].point <= interval.high
+
+    assert all(89 <= times <= 99 for times in held.values())
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -78,6 +101,70 @@ def test_scores_that_are_no_numbers_are_refused(value: float) -> None:
 def test_a_missing_class_is_refused_with_both_counts(anomalies: int, met: str) -> None:
     with pytest.raises(EvaluationError, match=rf"at least 2 anomalies and 2 normal rows .*got {met}; raise data\.test"):
         measure_detection(drawn(0), np.arange(80) < anomalies, draws=1, seed=0)
+
+
+def test_recall_is_that_of_the_threshold_that_the_rate_allows() -> None:
+    scores = np.concatenate([[99.5, 97.5, 50.5, 98.5], np.arange(100.0)])
+    is_anomaly = np.arange(104) < 4
+
+    found = measure_recalls(scores, is_anomaly, draws=20, seed=0)
+
+    assert found.figures["anomaly_recall_fpr1"].point == 2 / 4  # one normal row, the 99, may lie above
+
+
+def test_a_rate_too_low_for_the_normal_rows_is_no_number_and_says_why() -> None:
+    found = measure_recalls(np.arange(420.0), np.arange(420) < 20, draws=5, seed=0)
+
+    assert set(found.figures) == {"anomaly_recall_fpr1"}
+    assert found.unmeasured == {
+        "anomaly_recall_fpr01": "not enough samples: a false-positive rate of 0.1% needs at least 1000 normal test rows, "
+        "got 400"
+    }
+
+
+@pytest.mark.parametrize(("normal", "measured"), [(99, 0), (100, 1), (999, 1), (1000, 2)])
+def test_a_rate_is_measured_from_one_normal_row_on(normal: int, measured: int) -> None:
+    found = measure_recalls(np.arange(normal + 5.0), np.arange(normal + 5) < 5, draws=2, seed=0)
+
+    assert len(found.figures) == measured
+    assert len(found.unmeasured) == 2 - measured
+
+
+def test_the_interval_of_recall_holds_the_truth_about_as_often_as_it_says() -> None:
+    rng, held, is_anomaly = np.random.default_rng(0), 0, np.arange(440) < 40
+    truth = norm.sf(norm.isf(0.01) - 2.5)
+    for seed in range(100):
+        scores = rng.normal(size=440) + 2.5 * is_anomaly
+        found = measure_recalls(scores, is_anomaly, 100, seed).figures["anomaly_recall_fpr1"].estimate(0.95)
+        held += found.low <= truth <= found.high
+
+    assert held >= 89
+
+
+def test_a_threshold_has_its_realised_rates() -> None:
+    scores, is_anomaly = np.array([5.0, 3.0, 1.0, 4.0, 2.0, 1.0, 3.0]), np.arange(7) < 3
+
+    found = measure_flagging(scores, is_anomaly, threshold=3.0, confidence=0.95)
+
+    assert found.recall.value == pytest.approx(1 / 3)
+    assert found.false_positive_rate.value == 1 / 4
+    assert found.false_positive_rate.low < 1 / 4 < found.false_positive_rate.high
+
+
+@pytest.mark.parametrize("threshold", [np.nan, np.inf])
+def test_a_threshold_that_is_no_number_is_refused(threshold: float) -> None:
+    with pytest.raises(
+        EvaluationError, match=f"the threshold is {threshold}; calibrate it on finite validation scores"
+    ):
+        measure_flagging(drawn(0), IS_ANOMALY, threshold, 0.95)
+
+
+@pytest.mark.parametrize("measure", [measure_recalls, measure_flagging])
+def test_every_figure_needs_both_groups_and_finite_scores(measure) -> None:
+    with pytest.raises(EvaluationError, match="got 0 and 80"):
+        measure(drawn(0), np.zeros(80, bool), 1, 0.95)
+    with pytest.raises(EvaluationError, match="anomaly scores hold NaN or infinity"):
+        measure(np.where(IS_ANOMALY, np.nan, 0), IS_ANOMALY, 1, 0.95)
 
 
 @pytest.mark.parametrize("fit", BASELINES.values(), ids=BASELINES)

@@ -30,6 +30,9 @@ GOOD = {"anomaly_auc": Estimate(0.9, 0.85, 0.95), "reconstruction_mse": Estimate
 BETTER = {"anomaly_auc": Estimate(0.05, 0.01, 0.09), "reconstruction_mse": Estimate(0.0, -0.005, 0.005)}
 
 
+RANK = {Decision.REJECT: 0, Decision.HOLD: 1, Decision.PROMOTE: 2}
+
+
 def is_number(estimate: Estimate | None) -> bool:
     return estimate is not None and all(map(isfinite, (estimate.value, estimate.low, estimate.high)))
 
@@ -47,9 +50,10 @@ def deserves_promotion(rules: GateRules, candidate: dict, difference: dict | Non
         return False
     if difference is None:
         return True
-    if rules.primary is None or not all(is_number(difference.get(name)) for name in [rules.primary, *rules.guards]):
+    guards = {n: margin for n, margin in rules.guards.items() if n in difference or n != "preference_win_rate"}
+    if rules.primary is None or not all(is_number(difference.get(name)) for name in [rules.primary, *guards]):
         return False
-    if any(least_gain(name, difference[name]) < -margin for name, margin in rules.guards.items()):
+    if any(least_gain(name, difference[name]) < -margin for name, margin in guards.items()):
         return False
     return least_gain(rules.primary, difference[rules.primary]) > 0
 
@@ -95,6 +99,76 @@ def test_without_floors_every_candidate_is_held(candidate: dict, difference: dic
 
     assert verdict.decision is Decision.HOLD
     assert "no floors are configured" in verdict.reasons[0]
+
+
+@settings(max_examples=200)
+@given(RULES, FIGURES, st.none() | FIGURES, NAMES, st.tuples(*[st.floats(0, 5)] * 3))
+def test_no_better_figure_costs_a_promotion(
+    rules: GateRules, candidate: dict, difference: dict | None, name: str, steps: tuple[float, float, float]
+) -> None:
+    sign = 1 if HIGHER_IS_BETTER[name] else -1
+
+    def improved(figures: dict) -> dict:
+        if name not in figures:
+            return figures
+        met = figures[name]
+        parts = zip((met.value, met.low, met.high), steps, strict=True)
+        return figures | {name: Estimate(*(part + sign * step for part, step in parts))}
+
+    before = judge(rules, candidate, difference).decision
+    after = judge(rules, improved(candidate), None if difference is None else improved(difference)).decision
+
+    assert RANK[after] >= RANK[before]
+
+
+@given(RULES, FIGURES, FIGURES, FIGURES)
+def test_of_two_models_at_most_one_replaces_the_other(
+    rules: GateRules, candidate: dict, champion: dict, difference: dict
+) -> None:
+    forward = {name: Estimate(d.value, min(d.low, d.high), max(d.low, d.high)) for name, d in difference.items()}
+    swapped = {name: Estimate(-d.value, -d.high, -d.low) for name, d in forward.items()}
+
+    decisions = [judge(rules, candidate, forward).decision, judge(rules, champion, swapped).decision]
+
+    assert decisions.count(Decision.PROMOTE) <= 1
+
+
+@given(RULES, FIGURES, st.none() | FIGURES, st.integers(0, 400), st.integers(1, 400))
+def test_too_few_rows_hold_whatever_the_figures_and_enough_change_nothing(
+    rules: GateRules, candidate: dict, difference: dict | None, rows: int, least: int
+) -> None:
+    without, verdict = (
+        judge(rules, candidate, difference),
+        judge(rules, candidate, difference, rows=rows, least_rows=least),
+    )
+
+    if rows >= least:
+        assert verdict == without
+    else:
+        assert verdict.decision is Decision.HOLD
+
+
+def test_too_few_rows_say_so() -> None:
+    verdict = judge(RULE, GOOD, BETTER, rows=120, least_rows=200)
+
+    assert verdict.reasons == (
+        "not enough samples: test rows: wanted at least 200, got 120; add rows or raise data.test_share",
+    )
+    assert [(check.kind, check.passed) for check in verdict.checks] == [("rows", False)]
+
+
+def test_rows_that_nobody_counted_are_enough() -> None:
+    assert judge(RULE, GOOD, BETTER, least_rows=200).decision is Decision.PROMOTE
+
+
+def test_a_guard_by_votes_stands_only_when_there_are_votes() -> None:
+    rules = RULE.model_copy(update={"guards": {"preference_win_rate": 0.1}})
+    lost, won = (BETTER | {"preference_win_rate": Estimate(v, v - 0.05, v + 0.05)} for v in (-0.3, 0.1))
+
+    assert judge(rules, GOOD, BETTER).decision is Decision.PROMOTE
+    assert judge(rules, GOOD, won).decision is Decision.PROMOTE
+    assert judge(rules, GOOD, lost).decision is Decision.REJECT
+    assert judge(rules, GOOD, BETTER | {"preference_win_rate": Estimate(nan, nan, nan)}).decision is Decision.REJECT
 
 
 def test_every_metric_has_a_direction() -> None:

@@ -1,5 +1,6 @@
 """Intervals: they follow their seed, pair two models, keep strata apart, and hold the truth about as often as they say."""
 
+import math
 from math import inf, isnan, nan
 
 import numpy as np
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from regen.core.errors import EvaluationError
-from regen.evaluation.intervals import Estimate, Replicated, bootstrap
+from regen.evaluation.intervals import Difference, Estimate, Replicated, Spread, bootstrap, proportion
 
 FINITE = st.floats(-1e6, 1e6)
 
@@ -86,16 +87,26 @@ def test_more_confidence_gives_a_wider_interval(
     assert wide.low <= narrow.low <= narrow.high <= wide.high
 
 
-def test_a_corrected_interval_is_the_mirror_image_about_the_point() -> None:
-    figure = Replicated(10.0, np.array([11.0, 12.0, 13.0, 14.0, 20.0]), corrects_bias=True)
+def test_a_corrected_interval_holds_the_resamples_about_the_corrected_value() -> None:
+    figure = Replicated(9.0, np.array([14.0, 15.0, 16.0, 17.0, 18.0]), corrects_bias=True)
 
     found = figure.estimate(0.5)
 
-    assert (found.value, found.low, found.high) == (20 - 14, 20 - 14, 20 - 12)
+    narrower = 3 / 4  # the root of 9 over the mean of 16
+    assert (found.value, found.low, found.high) == (2, 2 - narrower, 2 + narrower)
+
+
+@given(st.lists(FINITE, min_size=2, max_size=20), FINITE)
+def test_a_correction_takes_the_shift_off_twice(replicates: list, point: float) -> None:
+    figure = Replicated(point, np.array(replicates), corrects_bias=True)
+
+    assert figure.centre == pytest.approx(2 * point - np.mean(replicates), abs=1e-3)
+    assert figure.corrected.mean() == pytest.approx(figure.centre, abs=1e-3)
+    assert figure.corrected.std() <= np.std(replicates) + 1e-9
 
 
 def test_a_correction_does_not_lead_below_the_least_value() -> None:
-    figure = Replicated(1.0, np.array([1.5, 2.5, 5.0]), corrects_bias=True, least=0.0)
+    figure = Replicated(1.0, np.array([0.5, 2.5, 6.0]), corrects_bias=True, least=0.0)
 
     found = figure.estimate(0.9)
 
@@ -125,6 +136,103 @@ def test_what_two_models_share_cancels_in_their_difference() -> None:
     found = one.minus(other).estimate(0.95)
 
     assert (found.value, found.low, found.high) == pytest.approx((0.5, 0.5, 0.5))
+
+
+@given(st.lists(FINITE, min_size=2, max_size=20), FINITE, st.integers(2, 400))
+def test_the_interval_of_the_reverse_difference_is_its_mirror_image(replicates: list, point: float, rows: int) -> None:
+    one = Difference(point, np.array(replicates), rows).estimate(0.95)
+    other = Difference(-point, -np.array(replicates), rows).estimate(0.95)
+
+    assert (other.value, other.low, other.high) == pytest.approx((-one.value, -one.high, -one.low))
+
+
+def test_a_difference_from_few_rows_is_wider() -> None:
+    replicates = np.array([-1.0, 1.0] * 50)
+
+    few, some, many = (Difference(0.0, replicates, rows).estimate(0.95).high for rows in (5, 50, None))
+
+    assert few == pytest.approx(2.7764 * math.sqrt(5 / 4), rel=1e-4)
+    assert few > some > many == pytest.approx(1.95996, rel=1e-4)
+
+
+def test_a_difference_knows_the_smaller_group_of_its_two_sides() -> None:
+    one, other, unknown = (Replicated(1.0, np.ones(3), rows=rows) for rows in (30, 20, None))
+
+    assert one.minus(other).rows == 20
+    assert unknown.minus(one).rows == 30
+    assert unknown.minus(unknown).rows is None
+
+
+@pytest.mark.parametrize("value", [nan, inf, -inf])
+def test_a_difference_that_is_no_number_has_no_interval(value: float) -> None:
+    for one in (Difference(value, np.ones(3)), Difference(1.0, np.array([1.0, value]))):
+        assert not one.estimate(0.95).is_finite
+
+
+def test_an_interval_of_a_difference_of_two_distances_holds_it() -> None:
+    rng, held = np.random.default_rng(0), 0
+    for _ in range(100):  # squared lengths of two means of 60 rows in 8 dimensions
+        rows = [rng.normal(shift, 1, (60, 8)) for shift in (0.1, 0.3)]
+        seed = int(rng.integers(2**31))
+        one, other = (
+            bootstrap(lambda r, x=x: np.square(x[r].mean(axis=0)).sum(), [np.arange(60)], 100, seed, corrects_bias=True)
+            for x in rows
+        )
+        found = other.minus(one).estimate(0.95)
+        held += found.low <= 8 * (0.09 - 0.01) <= found.high
+
+    assert held >= 89
+
+
+@given(st.floats(0, 1), st.floats(0, 0.5), st.integers(1, 400), st.floats(0.51, 0.98))
+def test_the_interval_of_a_figure_with_a_known_error_lies_between_0_and_1_and_about_it(
+    point: float, error: float, degrees: int, confidence: float
+) -> None:
+    figure = Replicated(point, np.full(3, point), spread=Spread(error, 0.01, degrees))
+
+    narrow, wide = figure.estimate(confidence), figure.estimate((1 + confidence) / 2)
+
+    assert 0 <= narrow.low <= point <= narrow.high <= 1
+    assert 0 <= wide.low <= narrow.low + 1e-12
+    assert narrow.high - 1e-12 <= wide.high <= 1
+
+
+def test_a_small_known_error_gives_an_interval_of_two_of_it_to_either_side() -> None:
+    found = Replicated(0.5, np.full(3, 0.5), spread=Spread(0.001, 1e-6, 10**6)).estimate(0.95)
+
+    assert (found.low, found.high) == pytest.approx((0.5 - 0.00196, 0.5 + 0.00196), abs=1e-6)
+
+
+def test_a_perfect_figure_of_few_rows_may_be_less_than_perfect() -> None:
+    few, many = (Replicated(1.0, np.ones(3), spread=Spread(0.0, 1 / n, n)).estimate(0.95) for n in (20, 2000))
+
+    assert few.high == many.high == 1
+    assert few.low < many.low < 1
+
+
+@pytest.mark.parametrize(
+    ("hits", "rows", "interval"), [(0, 10, (0, 0.2775)), (10, 10, (0.7225, 1)), (5, 10, (0.2366, 0.7634))]
+)
+def test_a_share_has_wilsons_interval(hits: int, rows: int, interval: tuple[float, float]) -> None:
+    found = proportion(hits, rows, 0.95)
+
+    assert found.value == hits / rows
+    assert (found.low, found.high) == pytest.approx(interval, abs=1e-4)
+
+
+@given(st.integers(1, 500), st.data(), st.floats(0.51, 0.999))
+def test_the_interval_of_a_share_mirrors_that_of_the_rest(rows: int, data: st.DataObject, confidence: float) -> None:
+    hits = data.draw(st.integers(0, rows))
+
+    found, rest = proportion(hits, rows, confidence), proportion(rows - hits, rows, confidence)
+
+    assert 0 <= found.low <= found.value <= found.high <= 1
+    assert (1 - rest.high, 1 - rest.low) == pytest.approx((found.low, found.high))
+
+
+def test_a_share_of_no_rows_is_refused() -> None:
+    with pytest.raises(EvaluationError, match="a share needs at least 1 row, got 0; add test rows"):
+        proportion(0, 0, 0.95)
 
 
 def test_differences_need_as_many_resamples_on_both_sides() -> None:
