@@ -27,7 +27,7 @@ from regen.data.splits import Dataset, unit_interval
 from regen.evaluation.anomaly import BASELINES
 from regen.models.networks import to_tensor
 from regen.stages.train import rows_of
-from regen.training.runtime import Runtime, prepare_process, resolve_device
+from regen.training.runtime import Runtime, Silent, open_fabric, prepare_process
 from regen.training.vae import train_vae
 
 OURS = "VAE"
@@ -49,7 +49,9 @@ def project(options: argparse.Namespace, anomaly_class: int) -> Config:
     data = {"source": "fashion-mnist", "max_rows": options.rows, "file": options.file, "anomaly_class": anomaly_class}
     return parse({
         "project": "fashion", "seed": options.seed, "data": data, "vae": {"images": options.images},
-        "training": {"device": options.device, "threads": options.threads},
+        "training": {
+            "device": options.device, "threads": options.threads, "precision": "bf16" if options.bf16 else "auto",
+        },
     })  # fmt: skip
 
 
@@ -61,7 +63,7 @@ def measure(config: Config, raw: RawImages) -> Figures:
     labels = sorted(set(dataset.labels.tolist()) - {config.data.anomaly_class})
     train, held_out = (rows_of(config, dataset, split, labels, normal_only=True) for split in ("train", "validation"))
     test = to_tensor(dataset.pixels("test"))
-    runtime = Runtime(resolve_device(config.training.device))
+    runtime = Runtime.of(config.training, Silent(), None, open_fabric(config.training))
     vae = train_vae(config.vae, train, held_out, config.seed, runtime, tuple(map(str, labels))).vae
     scores = {OURS: vae.anomaly_score(test).numpy(), "VAE, −ELBO alone": vae.negative_elbo(test).numpy()}
     vectors = unit_interval(dataset.pixels("train", normal_only=True)), unit_interval(dataset.pixels("test"))
@@ -100,9 +102,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--bf16", action="store_true", help="train in bfloat16, which pays on CPUs with AMX")
     parser.add_argument("--json", action="store_true", help="end with one JSON object")
     options = parser.parse_args()
-    settings = {"seed": options.seed, "rows": options.rows, "images": options.images}
+    settings = {"seed": options.seed, "rows": options.rows, "images": options.images, "bf16": options.bf16}
     lines = options.out.read_text(encoding="utf-8").splitlines() if options.out.exists() else []
     found = [line for line in map(json.loads, lines) if line["settings"] == settings]
     rows: dict[int, Figures] = {line["class"]: line["figures"] for line in found if line["class"] in options.classes}
