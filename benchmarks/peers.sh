@@ -26,10 +26,16 @@ if ! "$python" -c 'import pythae, torch' 2>/dev/null; then
     "$python" -m pip install -q torch==2.13.0 ${TORCH_ARGS:-} >&2
     "$python" -m pip install -q pythae==0.1.2 >&2
 fi
+if ! "$python" -c 'from importlib.metadata import version; [version(n) for n in ("torchmetrics", "pytorch-fid", "torch-fidelity", "clean-fid")]' 2>/dev/null; then
+    # without their dependencies: torchvision and the like serve their networks, and only their arithmetic is measured
+    "$python" -m pip install -q --no-deps torchmetrics==1.9.0 lightning-utilities==0.15.3 packaging \
+        pytorch-fid==0.3.0 torch-fidelity==0.4.0 clean-fid==0.1.35 >&2
+fi
 "$python" - >&2 <<'PYTHON'
 import platform
 from importlib.metadata import version
 
-print("python", platform.python_version(), *(f"· {name} {version(name)}" for name in ("torch", "pythae", "numpy", "pydantic")))
+names = ("torch", "pythae", "numpy", "scipy", "pydantic", "torchmetrics", "pytorch-fid", "torch-fidelity", "clean-fid")
+print("python", platform.python_version(), *(f"· {name} {version(name)}" for name in names))
 PYTHON
 echo "$python"

@@ -9,18 +9,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
-from scipy.spatial.distance import cdist
 
 from regen.core.errors import EvaluationError
-from regen.evaluation.frechet import Features
+from regen.evaluation.frechet import Features, evenly
 from regen.evaluation.intervals import Estimate, Replicated, bootstrap
+from regen.evaluation.nearest import CHUNK, blocks, nearest, within
 
 NEIGHBOURS = 5
 """k of the figures, as Naeem et al. choose it: two sets of one distribution cover 1 − 2⁻⁵ = 97 % of each other."""
 LARGEST = 2048
 """Rows of a set that are measured at most: time grows with their square, what equal distributions reach does not."""
-CHUNK = 1024
-"""Rows whose distances are held at once."""
 COLLAPSED = 0.1
 """What falls under this share of what real rows reach has collapsed."""
 
@@ -60,7 +58,7 @@ class Neighbourhoods:
 
     @classmethod
     def of(cls, real: Features, fake: Features, k: int = NEIGHBOURS, chunk: int = CHUNK) -> "Neighbourhoods":
-        """Compares two sets, which may differ in size, with no more than `chunk` rows' distances in memory.
+        """Compares two sets, which may differ in size, in blocks of `chunk` rows, so that memory does not grow with n².
 
         With ≤, a set has precision, recall and coverage 1 against itself, and a density of (k + 1)/k: each ball holds its
         centre and k others.
@@ -74,16 +72,17 @@ class Neighbourhoods:
             0.75
         """
         _require_comparable(real, fake, k)
-        real_radii, fake_radii = _radii(real, k, chunk), _radii(fake, k, chunk)
+        real, fake = (rows.astype(np.float64, copy=False) for rows in (real, fake))
+        # k + 1, since a row's nearest is itself
+        real_reach, fake_reach = (nearest(rows, rows, k + 1, chunk).squares for rows in (real, fake))
         recalled, covered = np.zeros(len(real), bool), np.zeros(len(real), bool)
         hits = np.zeros(len(fake), np.int64)
-        for start in range(0, len(real), chunk):
-            rows = slice(start, start + chunk)
-            distances = cdist(real[rows], fake)
-            near_real = distances <= real_radii[rows, None]
-            covered[rows] = near_real.any(axis=1)
-            hits += near_real.sum(axis=0)
-            recalled[rows] = (distances <= fake_radii).any(axis=1)
+        for block in blocks(real, fake, chunk):
+            i, j = within(block, real_reach[block.rows, None], real, fake)
+            covered[i] = True
+            hits += np.bincount(j, minlength=len(fake))
+            i, _ = within(block, fake_reach[block.columns], real, fake)
+            recalled[i] = True
         return cls(hits > 0, recalled, hits / k, covered)
 
 
@@ -99,14 +98,6 @@ def _require_comparable(real: Features, fake: Features, k: int) -> None:
         raise EvaluationError(f"the sets have {real.shape[1]} and {fake.shape[1]} features; use one extractor for both")
     if not (np.isfinite(real).all() and np.isfinite(fake).all()):
         raise EvaluationError("the features hold NaN or infinity; look at the images or at the extractor's training")
-
-
-def _radii(rows: Features, k: int, chunk: int) -> Float64[np.ndarray, " n"]:
-    """Each row's distance to the k-th nearest other one."""
-    starts = range(0, len(rows), chunk)  # column k, since column 0 is the row itself
-    parts = [np.partition(cdist(rows[start : start + chunk], rows), k, axis=1)[:, k] for start in starts]
-    radii: np.ndarray = np.concatenate(parts)
-    return radii
 
 
 @dataclass(frozen=True)
@@ -141,7 +132,7 @@ def measure_diversity(real: Features, fakes: Sequence[Features], draws: int, see
 
     At most `LARGEST` rows of each set are used, evenly spaced, which keeps the order of a sorted set from mattering.
     """
-    found = [Neighbourhoods.of(_thinned(real), _thinned(fake)) for fake in fakes]
+    found = [Neighbourhoods.of(evenly(real, LARGEST), evenly(fake, LARGEST)) for fake in fakes]
     recalled = np.mean([one.recalled for one in found], axis=0)
     covered = np.mean([one.covered for one in found], axis=0)
     recall, coverage = (
@@ -150,13 +141,6 @@ def measure_diversity(real: Features, fakes: Sequence[Features], draws: int, see
     )
     precision, density = (float(np.mean([getattr(one, name) for one in found])) for name in ("precision", "density"))
     return Diversity(recall, coverage, precision, density)
-
-
-def _thinned(rows: Features) -> Features:
-    if len(rows) <= LARGEST:
-        return rows
-    kept: Features = rows[np.linspace(0, len(rows) - 1, LARGEST).round().astype(np.int64)]
-    return kept
 
 
 def missing_classes(real: Int64[np.ndarray, " n"], fake: Int64[np.ndarray, " m"], n_classes: int) -> list[MissingClass]:

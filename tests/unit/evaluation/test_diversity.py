@@ -1,9 +1,15 @@
 """Precision, recall, density, coverage: known values, bounds, agreement with scikit-learn's neighbours, and a collapse seen."""
 
+import contextlib
+import io
+import tracemalloc
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from prdc import compute_prdc
+from scipy.spatial.distance import cdist
 from sklearn.neighbors import NearestNeighbors
 
 from regen.core.errors import EvaluationError
@@ -67,6 +73,75 @@ def test_the_figures_agree_with_scikit_learn(figure: str, seed: int, k: int, chu
     found = Neighbourhoods.of(real, fake, k, chunk)
 
     assert getattr(found, figure) == pytest.approx(by_scikit_learn(real, fake, k)[figure])
+
+
+def by_whole_matrices(real: np.ndarray, fake: np.ndarray, k: int) -> tuple[np.ndarray, ...]:
+    """Hits a fake row, and whether each real row is recalled and covered, from every distance at once."""
+    real_reach, fake_reach = (
+        np.sort(cdist(rows, rows, "sqeuclidean"), axis=1)[:, k] for rows in (real.astype(float), fake.astype(float))
+    )
+    squares = cdist(real.astype(float), fake.astype(float), "sqeuclidean")
+    near = squares <= real_reach[:, None]
+    return near.sum(axis=0), (squares <= fake_reach).any(axis=1), near.any(axis=1)
+
+
+@given(
+    seed=SEEDS, k=st.integers(1, 4), chunk=st.integers(1, 9), values=st.integers(1, 4), far=st.sampled_from([0, 10**6])
+)
+def test_rows_on_a_grid_whose_distances_tie_are_judged_as_exact_distances_judge_them(
+    seed: int, k: int, chunk: int, values: int, far: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    real, fake = (far + rng.integers(0, values, (n, 3)).astype(np.float32) for n in (30, 24))
+
+    found = Neighbourhoods.of(real, fake, k, chunk)
+
+    hits, recalled, covered = by_whole_matrices(real, fake, k)
+    np.testing.assert_allclose(found.hits, hits / k)
+    np.testing.assert_array_equal(found.recalled, recalled)
+    np.testing.assert_array_equal(found.covered, covered)
+
+
+@settings(max_examples=25)  # prdc starts eight threads a call
+@given(seed=SEEDS, k=st.integers(1, 5), shift=st.floats(0, 2))
+def test_the_figures_are_prdcs_where_no_row_lies_on_a_surface(seed: int, k: int, shift: float) -> None:
+    real, fake = normal(40, seed), normal(30, seed + 1, shift)
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        expected = compute_prdc(real, fake, k)
+
+    found = Neighbourhoods.of(real, fake, k)
+    assert {name: getattr(found, name) for name in FIGURES} == pytest.approx(expected)
+
+
+def test_where_prdc_leaves_the_surface_out_a_set_does_not_cover_itself_as_it_does_here() -> None:
+    line = column(0, 1, 3, 6)
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        strict = compute_prdc(line, line + 1, 1)
+
+    assert strict["coverage"] < Neighbourhoods.of(line, line + 1, 1).coverage == 1
+
+
+def test_rows_far_from_zero_lose_no_neighbours() -> None:
+    real, fake = normal(50, 0), normal(50, 1)
+    near = Neighbourhoods.of(real, fake)
+
+    far = Neighbourhoods.of(real + 2**20, fake + 2**20)
+
+    np.testing.assert_array_equal(far.hits, near.hits)
+    np.testing.assert_array_equal(far.recalled, near.recalled)
+
+
+def test_memory_is_that_of_a_block_and_not_of_all_pairs() -> None:
+    real, fake = normal(3000, 0), normal(3000, 1)
+    tracemalloc.start()
+
+    Neighbourhoods.of(real, fake, chunk=64)
+
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 6 * 2**20  # all pairs would take 72 MB
 
 
 @pytest.mark.parametrize("figure", FIGURES)

@@ -2,12 +2,24 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.linalg import sqrtm
+from torchmetrics.image.fid import _compute_fid
 
 from regen.core.errors import EvaluationError
-from regen.evaluation.frechet import Gaussian, frechet_distance, measure_frechet
+from regen.evaluation import frechet
+from regen.evaluation.frechet import (
+    Gaussian,
+    Thin,
+    evenly,
+    frechet_at_infinity,
+    frechet_by_class,
+    frechet_distance,
+    measure_frechet,
+    summarise,
+)
 
 SEEDS = st.integers(0, 2**32 - 1)
 ROWS, DIMENSIONS = st.integers(2, 30), st.integers(1, 12)
@@ -17,6 +29,14 @@ SCALES = st.floats(1e-3, 1e3)
 def features(n: int, d: int, seed: int, scale: float = 1.0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     return scale * (rng.normal(size=(n, d)) @ rng.normal(size=(d, d)) + rng.normal(size=d))
+
+
+def by_singular_values(real: np.ndarray, fake: np.ndarray) -> float:
+    """The distance from the rows themselves, without any product that squares them."""
+    centred = [(rows - rows.mean(axis=0)) / np.sqrt(len(rows) - 1) for rows in (real, fake)]
+    cross = np.linalg.svd(centred[0] @ centred[1].T, compute_uv=False).sum()
+    apart = np.square(real.mean(axis=0) - fake.mean(axis=0)).sum()
+    return float(apart + sum(np.square(rows).sum() for rows in centred) - 2 * cross)
 
 
 def size(*gaussians: Gaussian) -> float:
@@ -120,6 +140,176 @@ def test_singular_covariances_agree_with_the_matrix_square_root_next_to_them(n: 
     expected = np.square(real.mean - fake.mean).sum() + np.trace(real.covariance + fake.covariance) - 2 * cross
 
     assert frechet_distance(real, fake) == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize(("n", "d"), [(300, 4), (500, 64), (40, 64), (3, 64), (64, 64), (65, 64)])
+@pytest.mark.parametrize("seed", range(2))
+def test_thin_and_whole_ways_agree_with_each_other_and_with_singular_values(n: int, d: int, seed: int) -> None:
+    real, fake = features(n, d, seed), features(n, d, seed + 100, scale=1.5)
+    expected = by_singular_values(real, fake)
+
+    for one in (Gaussian.fit(real), Thin.fit(real)):
+        for other in (Gaussian.fit(fake), Thin.fit(fake)):
+            assert frechet_distance(one, other) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(("n", "d"), [(300, 4), (300, 32), (500, 64)])
+@pytest.mark.parametrize("seed", range(2))
+def test_the_distance_agrees_with_torchmetrics(n: int, d: int, seed: int) -> None:
+    real, fake = Gaussian.fit(features(n, d, seed)), Gaussian.fit(features(n, d, seed + 100, scale=1.5))
+
+    expected = _compute_fid(*map(torch.from_numpy, (real.mean, real.covariance, fake.mean, fake.covariance)))
+
+    assert frechet_distance(real, fake) == pytest.approx(float(expected), rel=1e-8)
+
+
+def nearly_flat(n: int, d: int, seed: int) -> np.ndarray:
+    """Rows whose spread falls by twelve orders of magnitude from the first direction to the last."""
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n, d)) * 10.0 ** -np.linspace(0, 12, d) @ np.linalg.qr(rng.normal(size=(d, d)))[0]
+
+
+DEGENERATE = {
+    "constant features": lambda n, d, seed: np.concatenate(
+        [features(n, d // 2, seed), np.ones((n, d - d // 2))], axis=1
+    ),
+    "nothing but constants": lambda n, d, seed: np.full((n, d), float(seed)),
+    "repeated rows": lambda n, d, seed: np.repeat(features(3, d, seed), n // 3 + 1, axis=0)[:n],
+    "repeated features": lambda n, d, seed: np.repeat(features(n, 2, seed), d // 2, axis=1),
+    "far from zero": lambda n, d, seed: features(n, d, seed) + 1e4,
+    "nearly flat": nearly_flat,
+}
+
+
+@pytest.mark.parametrize("kind", DEGENERATE)
+@pytest.mark.parametrize("n", [20, 200])
+def test_degenerate_sets_agree_with_singular_values_and_are_at_no_distance_from_themselves(kind: str, n: int) -> None:
+    real, fake = (DEGENERATE[kind](n, 32, seed) for seed in (1, 2))
+    scale = size(Gaussian.fit(real - real.mean(axis=0)), Gaussian.fit(fake - real.mean(axis=0)))
+
+    for fit in (Gaussian.fit, Thin.fit):
+        assert frechet_distance(fit(real), fit(fake)) == pytest.approx(by_singular_values(real, fake), abs=1e-8 * scale)
+        assert frechet_distance(fit(real), fit(real)) == pytest.approx(0, abs=1e-8 * scale)
+
+
+@given(ROWS, DIMENSIONS, SEEDS, SEEDS, st.floats(-100, 100))
+def test_a_rotation_and_a_shift_of_both_sets_change_nothing(n: int, d: int, one: int, other: int, shift: float) -> None:
+    real, fake = features(n, d, one), features(n, d, other)
+    turn = np.linalg.qr(np.random.default_rng(one).normal(size=(d, d)))[0]
+
+    before, after = (
+        frechet_distance(Gaussian.fit(a), Gaussian.fit(b))
+        for a, b in ((real, fake), (real @ turn + shift, fake @ turn + shift))
+    )
+
+    assert after == pytest.approx(before, rel=1e-6, abs=1e-6 * size(Gaussian.fit(real), Gaussian.fit(fake)))
+
+
+def test_the_references_factor_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, fakes = Gaussian.fit(features(50, 4, 0)), [Gaussian.fit(features(50, 4, seed)) for seed in (1, 2)]
+    first = frechet_distance(real, fakes[0])
+    monkeypatch.setattr(frechet, "_factor", None)
+
+    assert frechet_distance(real, fakes[0]) == first
+    assert frechet_distance(real, fakes[1]) > 0
+
+
+def test_a_singular_covariances_factor_has_as_many_columns_as_its_rank() -> None:
+    singular = Gaussian.fit(features(5, 20, 0))
+
+    assert singular.factor.shape == (20, 4)
+    np.testing.assert_allclose(singular.factor @ singular.factor.T, singular.covariance, atol=1e-10)
+
+
+@pytest.mark.parametrize(("n", "kind"), [(7, Thin), (8, Gaussian), (9, Gaussian)])
+def test_fewer_rows_than_features_are_summarised_thin(n: int, kind: type) -> None:
+    rows = features(n, 8, 0)
+
+    found = summarise(rows)
+
+    assert type(found) is kind
+    np.testing.assert_allclose(found.covariance, np.cov(rows, rowvar=False), atol=1e-12)
+
+
+def test_32_bit_features_are_measured_in_64_bits() -> None:
+    real, fake = (features(100, 6, seed).astype(np.float32) for seed in (0, 1))
+
+    exact = frechet_distance(summarise(real.astype(np.float64)), summarise(fake.astype(np.float64)))
+
+    assert frechet_distance(summarise(real), summarise(fake)) == exact
+
+
+@pytest.mark.parametrize("scale", [1.0, 1.1])
+def test_the_extrapolated_distance_is_much_nearer_the_truth_than_the_plain_one(scale: float) -> None:
+    truth, plain, extrapolated = 24 * (scale - 1) ** 2, [], []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        real, fake = rng.normal(size=(800, 24)), scale * rng.normal(size=(800, 24))
+        plain.append(frechet_distance(Gaussian.fit(real), Gaussian.fit(fake)))
+        extrapolated.append(frechet_at_infinity(real, fake))
+
+    assert np.mean(plain) > truth + 0.1
+    assert abs(np.mean(extrapolated) - truth) < (np.mean(plain) - truth) / 5
+
+
+def test_the_extrapolated_distance_follows_the_seed() -> None:
+    real, fake = features(200, 3, 0), features(200, 3, 1)
+
+    assert frechet_at_infinity(real, fake, seed=4) == frechet_at_infinity(real, fake, seed=4)
+    assert frechet_at_infinity(real, fake, seed=4) != frechet_at_infinity(real, fake, seed=5)
+
+
+@pytest.mark.parametrize(
+    ("n", "m", "d", "sizes", "words"),
+    [
+        (30, 29, 2, 15, "needs as many fake rows as real ones, got 29 and 30; cut the larger set"),
+        (29, 29, 10, 15, "FD∞ of 10 features needs at least 2 sizes and 30 rows, got 15 and 29; add rows"),
+        (19, 19, 2, 15, "needs at least 2 sizes and 20 rows, got 15 and 19"),
+        (30, 30, 2, 1, "needs at least 2 sizes and 20 rows, got 1 and 30"),
+    ],
+)
+def test_what_gives_no_line_to_infinity_is_refused(n: int, m: int, d: int, sizes: int, words: str) -> None:
+    with pytest.raises(EvaluationError, match=words):
+        frechet_at_infinity(features(n, d, 0), features(m, d, 1), sizes)
+
+
+def test_each_class_is_measured_by_itself_on_as_many_rows_as_the_rarest_has() -> None:
+    real, fake = features(90, 3, 0), features(90, 3, 1)
+    labels = np.repeat([0, 1, 5], [20, 30, 40])
+
+    found = frechet_by_class(real, labels, fake, labels)
+
+    assert found.rows == 20
+    assert found.distances == {
+        one: frechet_distance(*(Gaussian.fit(evenly(side[labels == one], 20)) for side in (real, fake)))
+        for one in (0, 1, 5)
+    }
+
+
+def test_a_class_with_too_few_rows_on_either_side_is_named_and_not_scored() -> None:
+    real, fake = features(90, 3, 0), features(90, 3, 1)
+
+    found = frechet_by_class(real, np.repeat([0, 1, 2], [60, 28, 2]), fake, np.repeat([0, 1, 2], [60, 3, 27]), rows=20)
+
+    assert list(found.distances) == [0]
+    assert found.too_few == (1, 2)
+
+
+def test_a_class_needs_more_rows_than_there_are_features() -> None:
+    found = frechet_by_class(
+        features(20, 9, 0), np.repeat([0, 1], [15, 5]), features(20, 9, 1), np.repeat([0, 1], [15, 5])
+    )
+
+    assert found.rows == 10
+    assert found.too_few == (1,)
+
+
+@pytest.mark.parametrize(
+    ("real", "fake", "words"), [(4, 5, "5 real rows have 4 labels"), (5, 6, "5 fake rows have 6 labels")]
+)
+def test_a_label_a_row_is_wanted(real: int, fake: int, words: str) -> None:
+    with pytest.raises(EvaluationError, match=f"{words}; give one label a row"):
+        frechet_by_class(features(5, 2, 0), np.zeros(real, int), features(5, 2, 1), np.zeros(fake, int))
 
 
 @pytest.mark.parametrize("n", [0, 1])

@@ -1,0 +1,109 @@
+"""Kernel distance between two sets of features (KID: Bińkowski et al., *Demystifying MMD GANs*, 2018).
+
+The kernel is (xᵀy/d + 1)³ and the estimate of the squared maximum mean discrepancy is unbiased, so unlike a Fréchet distance
+it does not fall with the number of rows. Its sums over pairs are of degree 3 in the features: a state that could be merged
+without the rows would hold all products of up to three features, (d + 3 choose 3) numbers, 47,905 for d = 64 and 1.4 thousand
+million for d = 2048. So what is kept and merged are the rows themselves (`space.FeatureSet`).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from regen.core.errors import EvaluationError
+from regen.evaluation.frechet import Features
+
+CHUNK = 2048
+"""Rows and columns of the kernel matrix that are held at once."""
+SUBSETS, SUBSET_ROWS = 100, 1000
+"""As published."""
+
+
+class Kid(NamedTuple):
+    """The estimate over subsets."""
+
+    mean: float
+    deviation: float
+    """Standard deviation of the subsets' own estimates."""
+
+
+def kernel_distance(real: Features, fake: Features, chunk: int = CHUNK) -> float:
+    """Unbiased estimate of the squared MMD; about 0 for equal distributions, below it too, and lower is better.
+
+    Memory is bounded by `chunk`², whatever the number of rows, and time grows with its square.
+
+    Raises:
+        EvaluationError: fewer than 2 rows of a set, the widths differ, or a feature is not finite.
+
+    Example:
+        >>> kernel_distance(np.array([[0.0], [1.0]]), np.array([[2.0], [2.0]]))  # 1 + 5³ − 2 · (1³ + 3³) / 2
+        98.0
+    """
+    _require_comparable(real, fake)
+    real, fake = (rows.astype(np.float64, copy=False) for rows in (real, fake))
+    n, m = len(real), len(fake)
+    within = _pairs(real, chunk) / (n * (n - 1)) + _pairs(fake, chunk) / (m * (m - 1))
+    across = sum(_block(some, others) for some in _chunks(real, chunk) for others in _chunks(fake, chunk))
+    return float(within - 2 * across / (n * m))
+
+
+def subset_kernel_distance(
+    real: Features, fake: Features, subsets: int = SUBSETS, rows: int = SUBSET_ROWS, seed: int = 0
+) -> Kid:
+    """Mean of the estimates of random subsets, as KID is published; in expectation that of all rows, with more noise.
+
+    Raises:
+        EvaluationError: a set has fewer rows than a subset, or as `kernel_distance`.
+    """
+    if min(len(real), len(fake)) < rows:
+        raise EvaluationError(
+            f"subsets of {rows} need as many rows of each set, got {len(real)} real and {len(fake)} fake ones; "
+            "choose smaller subsets"
+        )
+    rng = np.random.default_rng(seed)
+
+    def some(of: Features) -> Features:
+        chosen: Features = of[rng.choice(len(of), rows, replace=False)]
+        return chosen
+
+    found = [kernel_distance(some(real), some(fake)) for _ in range(subsets)]
+    return Kid(float(np.mean(found)), float(np.std(found)))
+
+
+def _require_comparable(real: Features, fake: Features) -> None:
+    if min(len(real), len(fake)) < 2:
+        raise EvaluationError(
+            f"a kernel distance needs at least 2 rows of each set, got {len(real)} real and {len(fake)} fake ones; add rows"
+        )
+    if real.shape[1] != fake.shape[1]:
+        raise EvaluationError(f"the sets have {real.shape[1]} and {fake.shape[1]} features; use one extractor for both")
+    if not (np.isfinite(real).all() and np.isfinite(fake).all()):
+        raise EvaluationError("the features hold NaN or infinity; look at the images or at the extractor's training")
+
+
+def _chunks(rows: Features, chunk: int) -> list[Features]:
+    return [rows[start : start + chunk] for start in range(0, len(rows), chunk)]
+
+
+def _kernel(some: Features, others: Features) -> np.ndarray:
+    values: np.ndarray = some @ others.T
+    values /= some.shape[1]
+    values += 1
+    cubed: np.ndarray = values * values
+    cubed *= values
+    return cubed
+
+
+def _block(some: Features, others: Features) -> float:
+    return float(_kernel(some, others).sum())
+
+
+def _pairs(rows: Features, chunk: int) -> float:
+    """Sum of the kernel over all ordered pairs of different rows; blocks above the diagonal count twice."""
+    parts = _chunks(rows, chunk)
+    total = 0.0
+    for i, some in enumerate(parts):
+        square = _kernel(some, some)
+        total += float(square.sum() - np.trace(square))
+        total += 2 * sum(_block(some, others) for others in parts[i + 1 :])
+    return total
