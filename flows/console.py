@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 from rich.console import Console
@@ -22,8 +22,12 @@ from regen.stages import progress
 from regen.stages.base import Context, Outcome
 from regen.stages.summary import Summary
 
-SHORT = {"anomaly_auc": "AUC", "anomaly_ap": "AP", "frechet_distance": "FD"}
+if TYPE_CHECKING:  # it loads torch, which other commands do without
+    from regen.stages.reevaluate import Reevaluation
+
+SHORT = {"anomaly_auc": "AUC", "anomaly_ap": "AP", "frechet_distance": "FD", "accuracy": "accuracy"}
 """How a narrow column calls a figure."""
+WORDS = {"better": "green", "worse": "red", "no difference": "dim"}
 STYLES = {"PROMOTE": "green", "HOLD": "yellow", "REJECT": "red"}
 
 
@@ -127,6 +131,48 @@ def print_summary(summary: Summary) -> None:
     console.print(f"Report: {summary.report}", soft_wrap=True)
     first = summary.models[0].model
     console.print(f"Look further: regen up (Prefect and MLflow), regen models, regen sample {first}", soft_wrap=True)
+
+
+def run_evaluate(
+    workspace: Workspace,
+    model: str,
+    against: str | None,
+    n: int | None,
+    config: Path | None,
+    out: Path | None,
+    *,
+    record: bool,
+) -> "Reevaluation":
+    """Scores registered models anew."""
+    from regen.stages.reevaluate import reevaluate
+
+    with showing_progress():
+        return reevaluate(workspace, model, against, n, config, out, record=record)
+
+
+def print_evaluation(found: "Reevaluation") -> None:
+    """A row a figure: the model's and, with another beside it, the other's, their difference, and a word."""
+    from regen.evaluation.report import LABELS
+
+    console = Console(highlight=False)
+    beside = (found.against, "difference", "") if found.against else ()
+    table = Table("figure", found.model, *beside)
+    for line in found.lines:
+        row = [LABELS.get(line.metric, line.metric), str(line.mine)]
+        if found.against:
+            row += [str(line.theirs), str(line.difference), f"[{WORDS[line.word]}]{line.word}[/]"]
+        table.add_row(*row)
+    console.print(table)
+    judged = found.judged_by
+    console.print(
+        f"Measured on {judged['n']} test rows ({str(judged['rows'])[:8]}), {found.confidence:.0%} intervals; Fréchet "
+        f"distances are FD[{judged['extractor']}@{str(judged['sha256'])[:8]}, n={judged['n']}]",
+        markup=False, soft_wrap=True,
+    )  # fmt: skip
+    if found.against:
+        console.print(f"The difference is {found.model} minus {found.against}, paired row by row", soft_wrap=True)
+    if found.run:
+        console.print(f"Recorded in MLflow run {found.run}", soft_wrap=True)
 
 
 def list_models(workspace: Workspace, model: str | None, *, as_json: bool) -> None:

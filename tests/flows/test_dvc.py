@@ -5,7 +5,7 @@ import json
 import pytest
 
 WEIGHTS = {
-    "train_extractor": ("extractor.safetensors",),
+    "train_extractor": ("extractor.safetensors", "judge.safetensors", "admission.json", "frozen.json"),
     "train_vae": ("vae.safetensors",),
     "train_gan": ("generator.safetensors", "discriminator.safetensors"),
 }
@@ -43,7 +43,7 @@ def test_both_front_doors_measure_the_same_figures_bit_for_bit(reproduced, first
     (mine,) = project.store("evaluate")
     theirs = next(out for out in first_run.project.store("evaluate") if out.parent.name == mine.parent.name)
 
-    for name in ("metrics.json", "samples.png", "plots/roc.csv"):
+    for name in ("metrics.json", "samples.png", "plots/roc.csv", "reference.json"):
         assert (mine / name).read_bytes() == (theirs / name).read_bytes(), name
 
 

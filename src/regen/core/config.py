@@ -54,6 +54,8 @@ class DataConfig(Section):
     """Fewest rows a class may have."""
     max_duplicate_share: Share = 0.05
     """Largest share of exact duplicates; up to it they are removed before the split, beyond it validation fails."""
+    split_seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Decides, with its digest, a row's split; apart from `seed`, so that models of every seed share their test rows."""
     extractor_share: Share = 0.2
     """Share of the rows that only the feature extractor trains on."""
     validation_share: Share = 0.1
@@ -188,6 +190,8 @@ class ExtractorConfig(Section):
     """Images in a step."""
     learning_rate: Positive = 1e-3
     """AdamW's, at the start; it falls to 0 along a cosine."""
+    judge: Literal["mlp", "transformer"] = "mlp"
+    """The architecture of the second judge, which sees half as many images and decides nothing: mlp or transformer."""
 
 
 class EvaluationConfig(Section):
@@ -237,7 +241,7 @@ class Config(Section):
     project: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     """Name: the folder under data/, the MLflow experiment, and the first half of the models' names."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    """Every random draw descends from it."""
+    """Every random draw descends from it, but for the splits' and the extractor's."""
     data: DataConfig = DataConfig()
     training: TrainingConfig = TrainingConfig()
     extractor: ExtractorConfig = ExtractorConfig()

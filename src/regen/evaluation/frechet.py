@@ -10,7 +10,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Float64, Int64
+from jaxtyping import Float64
 from scipy.linalg import lapack
 
 from regen.core.errors import EvaluationError
@@ -218,50 +218,6 @@ def _mean_of_parts(real: Features, fake: Features, count: int) -> float:
     starts = range(0, len(real) - count + 1, count)
     parts = [[summarise(rows[start : start + count]) for rows in (real, fake)] for start in starts]
     return float(np.mean([frechet_distance(*pair) for pair in parts]))
-
-
-@dataclass(frozen=True)
-class ByClass:
-    """The distance within each class, on the same number of rows a class and a side."""
-
-    distances: dict[int, float]
-    rows: int
-    """How many of each class and side."""
-    too_few: tuple[int, ...]
-    """Classes that have fewer on one side or the other, and so no distance."""
-
-
-def frechet_by_class(
-    real: Features,
-    real_labels: Int64[np.ndarray, " n"],
-    fake: Features,
-    fake_labels: Int64[np.ndarray, " m"],
-    rows: int | None = None,
-) -> ByClass:
-    """The distance between real and fake rows of each real class; lower is better.
-
-    Args:
-        rows: of each class and side, spread evenly over what there is. By default as many as the rarest real class has, but
-            at least one more than there are features; it hangs on the real set alone, so that models compare.
-
-    Example:
-        >>> found = frechet_by_class(np.eye(4)[:, :1], np.array([0, 0, 1, 1]), np.eye(4)[:, :1], np.array([0, 0, 0, 1]))
-        >>> found.distances, found.too_few
-        ({0: 0.0}, (1,))
-    """
-    for name, features, labels in (("real", real, real_labels), ("fake", fake, fake_labels)):
-        if len(features) != len(labels):
-            raise EvaluationError(f"{len(features)} {name} rows have {len(labels)} labels; give one label a row")
-    classes, counts = np.unique(real_labels, return_counts=True)
-    wanted = rows or max(int(counts.min(initial=len(real))), real.shape[1] + 1)
-    distances, too_few = {}, []
-    for one in classes.tolist():
-        sides = [features[labels == one] for features, labels in ((real, real_labels), (fake, fake_labels))]
-        if min(map(len, sides)) < wanted:
-            too_few.append(one)
-        else:
-            distances[one] = frechet_distance(*(summarise(evenly(side, wanted)) for side in sides))
-    return ByClass(distances, wanted, tuple(too_few))
 
 
 def evenly(rows: Features, most: int) -> Features:

@@ -72,6 +72,22 @@ class Spread:
 
 
 @dataclass(frozen=True)
+class Noise:
+    """What is known of a distance that sampling can only raise: how far it can lie from the truth by chance alone."""
+
+    distances: Float64[np.ndarray, " b"]
+    """Of resampled shares from those they were drawn from, the two sets' noise taken together."""
+    above: Float64[np.ndarray, " b"]
+    """How far each resample's figure lies above the mean of all."""
+
+    def interval(self, point: float, confidence: float) -> tuple[float, float]:
+        """A little wide: by the triangle inequality the truth lies below the point by no more than the noise."""
+        tail = (1 - confidence) / 2
+        below, above = float(np.quantile(self.distances, 1 - tail)), float(np.quantile(self.above, 1 - tail))
+        return max(point - below, 0.0), point + above
+
+
+@dataclass(frozen=True)
 class Difference:
     """A paired difference of two figures, on the rows themselves and on each resample of them."""
 
@@ -105,18 +121,19 @@ class Replicated:
     """The least value the figure can have; a correction does not lead below it."""
     rows: int | None = None
     """Rows of the smallest group that was resampled; many when not said."""
-    spread: Spread | None = None
-    """What gives Wilson's interval in place of the resamples' percentiles."""
+    spread: Spread | Noise | None = None
+    """What gives an interval in place of the resamples' percentiles."""
 
     def estimate(self, confidence: float) -> Estimate:
-        """Value and interval: Wilson's where `spread` is known, else percentiles of the resamples, bias taken off.
+        """Value and interval: that of `spread` where there is one, else percentiles of the resamples, bias taken off.
 
         A percentile interval of a Fréchet distance never covers the truth, since each resample adds the bias again.
         """
         if not (isfinite(self.point) and np.isfinite(self.replicates).all()):
             return NO_NUMBER
         if self.spread is not None:
-            return Estimate(self.point, *self.spread.interval(self.point, confidence))
+            bounds = self.spread.interval(self.point, confidence)
+            return Estimate(min(max(self.centre, bounds[0]), bounds[1]), *bounds)
         tail = (1 - confidence) / 2
         low, high = (float(q) for q in np.quantile(self.corrected, [tail, 1 - tail]))
         return Estimate(*(max(bound, self.least) for bound in (self.centre, low, high)))
@@ -209,3 +226,13 @@ def bootstrap(
 
     replicates = [measure([rows[rng.integers(len(rows), size=len(rows))] for rows in strata]) for _ in range(draws)]
     return Replicated(measure(strata), np.array(replicates), corrects_bias, least, min(map(len, strata)))
+
+
+def mean_of(values: Float64[np.ndarray, " n"], draws: int, seed: int) -> Replicated:
+    """The mean of rows' own values, with resamples of the rows.
+
+    Example:
+        >>> str(mean_of(np.arange(100.0), draws=200, seed=0).estimate(0.95))
+        '49.5 [44.2, 54.7]'
+    """
+    return bootstrap(lambda rows: float(values[rows].mean()), [np.arange(len(values))], draws, seed)

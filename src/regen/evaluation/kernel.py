@@ -6,17 +6,22 @@ without the rows would hold all products of up to three features, (d + 3 choose 
 million for d = 2048. So what is kept and merged are the rows themselves (`space.FeatureSet`).
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float64
 
 from regen.core.errors import EvaluationError
-from regen.evaluation.frechet import Features
+from regen.evaluation.frechet import Features, evenly
+from regen.evaluation.intervals import Replicated
 
 CHUNK = 2048
 """Rows and columns of the kernel matrix that are held at once."""
 SUBSETS, SUBSET_ROWS = 100, 1000
 """As published."""
+LARGEST = 2048
+"""Rows of a set that are resampled at most: all pairs of them are held at once."""
 
 
 class Kid(NamedTuple):
@@ -68,6 +73,43 @@ def subset_kernel_distance(
 
     found = [kernel_distance(some(real), some(fake)) for _ in range(subsets)]
     return Kid(float(np.mean(found)), float(np.std(found)))
+
+
+def measure_kernel(real: Features, fakes: Sequence[Features], draws: int, seed: int) -> Replicated:
+    """The mean `kernel_distance` of several fake sets to the real one, with resamples of all of them.
+
+    A resample gives each row a weight, how often it was drawn. Pairs of a row with itself are left out, so that a resample's
+    distance is no more biased than the sets' own. At most `LARGEST` rows of each set are used, evenly spaced.
+
+    Raises:
+        EvaluationError: the sets differ in size, or as `kernel_distance`.
+    """
+    if any(len(fake) != len(real) for fake in fakes):
+        met = ", ".join(str(len(fake)) for fake in fakes)
+        raise EvaluationError(f"a kernel distance needs as many fake rows as real ones, got {met} and {len(real)}")
+    for fake in fakes:
+        _require_comparable(real, fake)
+    real, *fakes = (evenly(rows.astype(np.float64, copy=False), LARGEST) for rows in (real, *fakes))
+    n, rng = len(real), np.random.default_rng(seed)
+    weights = [
+        np.ones((1, n)),
+        *(rng.multinomial(n, np.full(n, 1 / n), draws).astype(float) for _ in range(1 + len(fakes))),
+    ]
+    of_real = np.concatenate([weights[0], weights[1]])
+    within, found = _within(of_real, _kernel(real, real)), np.zeros(1 + draws)
+    for fake, drawn in zip(fakes, weights[2:], strict=True):
+        of_fake = np.concatenate([weights[0], drawn])
+        across = ((of_real @ _kernel(real, fake)) * of_fake).sum(axis=1) / n**2
+        found += (within + _within(of_fake, _kernel(fake, fake)) - 2 * across) / len(fakes)
+    return Replicated(float(found[0]), found[1:], rows=n)
+
+
+def _within(weights: Float64[np.ndarray, "b n"], kernel: Float64[np.ndarray, "n n"]) -> Float64[np.ndarray, " b"]:
+    """The mean of the kernel over pairs of different rows, each pair as often as both were drawn."""
+    np.fill_diagonal(kernel, 0)
+    pairs = weights.sum(axis=1) ** 2 - np.square(weights).sum(axis=1)
+    means: np.ndarray = ((weights @ kernel) * weights).sum(axis=1) / pairs
+    return means
 
 
 def _require_comparable(real: Features, fake: Features) -> None:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -15,9 +15,12 @@ from regen.core.errors import EvaluationError
 from regen.core.seeds import derive
 from regen.data.splits import Dataset, unit_interval
 from regen.evaluation import anomaly, comparison, diversity, likelihood, reconstruction
+from regen.evaluation.anomaly import Flagging
 from regen.evaluation.diversity import Diversity, MissingClass
-from regen.evaluation.frechet import Features, measure_frechet
-from regen.evaluation.intervals import Estimate, Replicated, bootstrap
+from regen.evaluation.frechet import Features, frechet_at_infinity, measure_frechet
+from regen.evaluation.intervals import Estimate, Replicated, mean_of
+from regen.evaluation.kernel import measure_kernel
+from regen.evaluation.memorisation import measure_memorisation
 from regen.models.extractor import Extractor
 from regen.models.gan import Generator
 from regen.models.networks import to_pixels, to_tensor
@@ -43,6 +46,10 @@ class Measured:
     """Classes that hardly any sample belongs to."""
     scores: np.ndarray | None = None  # (m,) anomaly scores of the test rows
     errors: np.ndarray | None = None  # (m,) MSE of each test row
+    unmeasured: Mapping[Metric, str] = field(default_factory=dict)
+    """Figures that these rows cannot tell, with the reason."""
+    flagging: Flagging | None = None
+    """What the calibrated threshold does on the test rows."""
 
     def estimates(self, config: EvaluationConfig) -> dict[Metric, Estimate]:
         """Values and intervals."""
@@ -80,55 +87,84 @@ def real_diversity(dataset: Dataset, extractor: Extractor, config: EvaluationCon
 
 
 def measure_samples(
-    model: Sampler, reference: UInt8[np.ndarray, "n h w c"], extractor: Extractor, config: EvaluationConfig, seed: int
+    model: Sampler,
+    reference: UInt8[np.ndarray, "n h w c"],
+    training: UInt8[np.ndarray, "m h w c"],
+    extractor: Extractor,
+    config: EvaluationConfig,
+    seed: int,
 ) -> Measured:
-    """Fréchet distance, recall, coverage, class balance and sharpness of `sample_sets` sets as large as the reference."""
+    """Every figure of `sample_sets` sets of samples, each as large as the reference, from one pass through the extractor.
+
+    Args:
+        reference: real rows that the model was not trained on.
+        training: those it was trained on, which samples should not repeat.
+    """
     n, latents = len(reference), torch.Generator().manual_seed(derive(seed, "evaluation", "latents"))
     started = time.perf_counter()
     images = model.sample(config.sample_sets * n, latents)
     seconds = time.perf_counter() - started
     if not torch.isfinite(images).all():
         raise EvaluationError("samples hold NaN or infinity; look at the model's training")
-    pixels = to_pixels(images)
-    real, fake = features_of(extractor, reference), features_of(extractor, pixels)
-    frechet = measure_frechet(real, np.split(fake, config.sample_sets), config.bootstrap_draws, derive(seed, "frechet"))
-    found = diversity.measure_diversity(
-        real, np.split(fake, config.sample_sets), config.bootstrap_draws, derive(seed, "diversity")
-    )
+    pixels, draws = to_pixels(images), config.bootstrap_draws
+    real, fake, seen = (features_of(extractor, some) for some in (reference, pixels, training))
+    sets = np.split(fake, config.sample_sets)
+    frechet = measure_frechet(real, sets, draws, derive(seed, "frechet"))
+    found = diversity.measure_diversity(real, sets, draws, derive(seed, "diversity"))
+    nearer = measure_memorisation(fake, seen, real, config.confidence)
     n_classes = extractor.classifier.out_features
     real_classes, fake_classes = (extractor.classes(to_tensor(p)).numpy() for p in (reference, pixels))
-    shift = bootstrap(
-        lambda a, b: comparison.class_shift(real_classes[a], fake_classes[b], n_classes),
-        [np.arange(n), np.arange(len(pixels))], config.bootstrap_draws, derive(seed, "class_shift"),
-        together=False, corrects_bias=True, least=0,
-    )  # fmt: skip
+    figures: dict[Metric, Replicated] = {
+        "frechet_distance": frechet,
+        "kid": measure_kernel(real, sets, draws, derive(seed, "kernel")),
+        "precision": found.precision, "recall": found.recall, "density": found.density, "coverage": found.coverage,
+        "class_shift": comparison.measure_class_shift(
+            real_classes, fake_classes, n_classes, draws, derive(seed, "class_shift")
+        ),
+        "memorisation": mean_of(nearer.nearer - 0.5, draws, derive(seed, "memorisation")),
+    }  # fmt: skip
     side = {
         "frechet_distance_uncorrected": frechet.point,
-        "precision": found.precision,
-        "density": found.density,
+        "copies": float(_copies(pixels, training)),
         "sharpness_ratio": comparison.sharpness(to_tensor(pixels)) / comparison.sharpness(to_tensor(reference)),
         "diversity_ratio": comparison.diversity(torch.from_numpy(fake)) / comparison.diversity(torch.from_numpy(real)),
         "samples_per_second": len(pixels) / seconds,
     }
-    figures: dict[Metric, Replicated] = {
-        "frechet_distance": frechet, "recall": found.recall, "coverage": found.coverage, "class_shift": shift,
-    }  # fmt: skip
+    if n >= max(3 * real.shape[1], 20):
+        at_infinity = [frechet_at_infinity(real, some, seed=derive(seed, "infinity")) for some in sets]
+        side["frechet_at_infinity"] = float(np.mean(at_infinity))
     return Measured(figures, pixels[:n], side, diversity.missing_classes(real_classes, fake_classes, n_classes))
+
+
+def _copies(pixels: UInt8[np.ndarray, "n h w c"], training: UInt8[np.ndarray, "m h w c"]) -> int:
+    """How many images equal some training image, pixel for pixel; features differ in their last bits from batch to batch."""
+    known = {image.tobytes() for image in training}
+    return sum(image.tobytes() in known for image in pixels)
+
+
+def measure_frechet_of(
+    model: Sampler, reference: UInt8[np.ndarray, "n h w c"], extractor: Extractor, config: EvaluationConfig, seed: int
+) -> Replicated:
+    """The Fréchet distance alone, of the same samples that `measure_samples` draws."""
+    latents = torch.Generator().manual_seed(derive(seed, "evaluation", "latents"))
+    fake = features_of(extractor, to_pixels(model.sample(config.sample_sets * len(reference), latents)))
+    real = features_of(extractor, reference)
+    return measure_frechet(real, np.split(fake, config.sample_sets), config.bootstrap_draws, derive(seed, "frechet"))
 
 
 def measure_gan(
     generator: Generator, dataset: Dataset, extractor: Extractor, config: EvaluationConfig, seed: int
 ) -> Measured:
     """All figures of a GAN, against the whole test split."""
-    measured = measure_samples(generator, dataset.pixels("test"), extractor, config, seed)
+    measured = measure_samples(generator, dataset.pixels("test"), dataset.pixels("train"), extractor, config, seed)
     measured.side["path_unevenness"] = _unevenness(generator, generator.latent_dim, extractor, seed)
     return measured
 
 
 def measure_vae(vae: Vae, dataset: Dataset, extractor: Extractor, config: EvaluationConfig, seed: int) -> Measured:
     """All figures of a VAE: samples, reconstruction, likelihood on the normal test rows, detection on all of them."""
-    normal = dataset.pixels("test", normal_only=True)
-    sampled = measure_samples(vae, normal, extractor, config, seed)
+    normal, seen = (dataset.pixels(split, normal_only=True) for split in ("test", "train"))
+    sampled = measure_samples(vae, normal, seen, extractor, config, seed)
     sampled.side["path_unevenness"] = _unevenness(vae, vae.latent_dim, extractor, seed)
     images = to_tensor(dataset.pixels("test"))
     is_anomaly = dataset.is_anomaly[dataset.rows("test")]
@@ -142,15 +178,16 @@ def measure_vae(vae: Vae, dataset: Dataset, extractor: Extractor, config: Evalua
     rows = np.flatnonzero(~is_anomaly)
     figures = dict(sampled.figures)
     for name, values in quality.items():
-        figures[name] = bootstrap(
-            lambda chosen, values=values: float(values[chosen].mean()),
-            [rows], config.bootstrap_draws, derive(seed, "reconstruction"),
-        )  # fmt: skip
+        figures[name] = mean_of(values[rows], config.bootstrap_draws, derive(seed, "reconstruction"))
     figures |= _likelihood(vae, images[rows], config, seed)
     scores = vae.anomaly_score(images).double().numpy()
-    if dataset.anomaly_class is not None:
-        figures |= _detection(scores, is_anomaly, config, seed)
-    return Measured(figures, sampled.samples, sampled.side, sampled.missing, scores, errors)
+    whole = replace(sampled, figures=figures, scores=scores, errors=errors)
+    if dataset.anomaly_class is None:
+        return whole
+    recalls = anomaly.measure_recalls(scores, is_anomaly, config.bootstrap_draws, derive(seed, "detection"))
+    flagging = anomaly.measure_flagging(scores, is_anomaly, float(vae.threshold), config.confidence)
+    figures |= _detection(scores, is_anomaly, config, seed) | recalls.figures
+    return replace(whole, figures=figures, unmeasured=recalls.unmeasured, flagging=flagging)
 
 
 def measure_baselines(dataset: Dataset, config: EvaluationConfig, seed: int) -> dict[str, dict[str, Estimate]]:
@@ -158,14 +195,14 @@ def measure_baselines(dataset: Dataset, config: EvaluationConfig, seed: int) -> 
     if dataset.anomaly_class is None:
         return {}
     train, test = unit_interval(dataset.pixels("train", normal_only=True)), unit_interval(dataset.pixels("test"))
-    is_anomaly = dataset.is_anomaly[dataset.rows("test")]
-    return {
-        name: {
-            metric: figure.estimate(config.confidence)
-            for metric, figure in _detection(fit(train, test, derive(seed, name)), is_anomaly, config, seed).items()
-        }
-        for name, fit in anomaly.BASELINES.items()
-    }
+    is_anomaly, drawn = dataset.is_anomaly[dataset.rows("test")], derive(seed, "detection")
+    found = {}
+    for name, fit in anomaly.BASELINES.items():
+        scores = fit(train, test, derive(seed, name))
+        recalls = anomaly.measure_recalls(scores, is_anomaly, config.bootstrap_draws, drawn)
+        figures = _detection(scores, is_anomaly, config, seed) | recalls.figures
+        found[name] = {metric: figure.estimate(config.confidence) for metric, figure in figures.items()}
+    return found
 
 
 def _likelihood(
@@ -184,13 +221,7 @@ def _likelihood(
         "iwae_bits": -likelihood.iwae_bound(vae, chosen, likelihood.DRAWS, generator),
     }
     bits = {name: likelihood.bits_per_dimension(values, chosen[0].numel()) for name, values in nats.items()}
-    return {
-        name: bootstrap(
-            lambda rows, values=values: float(values[rows].mean()),
-            [np.arange(len(chosen))], config.bootstrap_draws, derive(seed, "likelihood"),
-        )
-        for name, values in bits.items()
-    }  # fmt: skip
+    return {name: mean_of(values, config.bootstrap_draws, derive(seed, "likelihood")) for name, values in bits.items()}
 
 
 def _detection(

@@ -23,6 +23,8 @@ class Memorisation:
 
     nearer_to_training: Estimate
     """Share of the samples nearer to training rows than to as many held-out ones, a tie counting half; ½ is best."""
+    nearer: Float64[np.ndarray, " n"]
+    """Whether each sample is nearer to the training rows: 1, 0, or ½ for a tie."""
     copying: float
     """Statistic C_T of Meehan et al., of one cell: about N(0, 1) without copying, and far below 0 with it."""
     copies: int
@@ -68,9 +70,10 @@ def measure_memorisation(
     everywhere = nearest(samples, training, chunk=chunk)
     to_seen = everywhere.squares if n == len(training) else nearest(samples, seen, chunk=chunk).squares
     to_unseen = nearest(samples, unseen, chunk=chunk).squares
-    share = float(((to_seen < to_unseen) + 0.5 * (to_seen == to_unseen)).mean())
+    nearer = (to_seen < to_unseen) + 0.5 * (to_seen == to_unseen)
     return Memorisation(
-        _share(share, len(samples), confidence),
+        _share(float(nearer.mean()), len(samples), confidence),
+        nearer,
         copying_statistic(to_seen, nearest(unseen, seen, chunk=chunk).squares),
         int((everywhere.squares == 0).sum()),
         np.sqrt(everywhere.squares),

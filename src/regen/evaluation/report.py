@@ -148,19 +148,13 @@ def comparison_table(found: Mapping[str, Any]) -> list[tuple[str, str, str, str]
         return question, interval(gan, metric), interval(vae, metric), perfect
 
     def side(question: str, name: str, perfect: str, form: str = ".2f") -> tuple[str, str, str, str]:
-        """A figure without an interval, unless it has been given one."""
-        if name in gan["estimates"]:
-            return both(question, name, perfect)
         return question, plain(gan["side"][name], form), plain(vae["side"][name], form), perfect
 
     real_recall, real_coverage = (plain(found["real_rows"][name]["value"]) for name in ("recall", "coverage"))
     judged = (found.get("judge") or {"frechet": {}})["frechet"]
     gan_judged, vae_judged = (say(judged[kind]) if kind in judged else "not measured" for kind in ("gan", "vae"))
-    optional = [
-        both("Kernel distance (KID)", "kid", "0"),
-        both("Memorisation: closeness to training rows", "memorisation", "lower"),
-        both("Preferred by people: win rate", "preference_win_rate", "higher"),
-    ]
+    infinite = all("frechet_at_infinity" in model["side"] for model in (gan, vae))
+    voted = "preference_win_rate" in gan["estimates"] or "preference_win_rate" in vae["estimates"]
     return [
         both("Sample quality: Fréchet distance", "frechet_distance", "0"),
         (
@@ -171,12 +165,16 @@ def comparison_table(found: Mapping[str, Any]) -> list[tuple[str, str, str, str]
         ),
         ("… GAN minus VAE on all classes, paired", say(found["frechet_gan_minus_vae"]), "", "below 0: GAN"),
         *([("… by the second judge (never gated)", gan_judged, vae_judged, "0")] if judged else []),
-        *(row for row in optional if set(row[1:3]) != {"not measured"}),
+        *([both("Preferred by people: win rate", "preference_win_rate", "higher")] if voted else []),
+        *([side("… as it would be for ever more rows: FD∞", "frechet_at_infinity", "0", ".1f")] if infinite else []),
+        both("Kernel distance (KID)", "kid", "0"),
+        both("Nearer to training rows than to others, share above ½", "memorisation", "0 or less"),
+        side("Copies of training rows", "copies", "0", ",.0f"),
         both("Balance of classes: total variation", "class_shift", "0"),
         both("Modes found: recall", "recall", f"1; real rows {real_recall}"),
         both("Real rows with a sample near: coverage", "coverage", f"1; real rows {real_coverage}"),
-        side("Samples that could be real: precision", "precision", "1"),
-        side("Density of real rows around samples", "density", "1"),
+        both("Samples that could be real: precision", "precision", "1"),
+        both("Density of real rows around samples", "density", "1"),
         side("Sharpness against real images", "sharpness_ratio", "1"),
         side("Diversity against real images", "diversity_ratio", "1"),
         side("Latent path: largest step over mean step", "path_unevenness", "1"),

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
-from statistics import stdev
 from typing import Any, Literal
 
 from regen.evaluation.glossary import GLOSSARY
@@ -74,20 +73,32 @@ def figure_rows(kind: str, found: Mapping[str, Any]) -> list[FigureRow]:
     model = found["models"][kind]
     champion = (model["champion"] or {}).get("estimates", {})
     differences = model["difference"] or {}
+    unmeasured = model.get("unmeasured", {})
     rows = [
         FigureRow(
             entry.label,
             " ".join((entry.meaning, *_to_hold_against(name, found))),
             entry.better,
-            say(model["estimates"][name]),
+            say(model["estimates"][name]) if name in model["estimates"] else unmeasured[name],
             say(champion[name]) if name in champion else "",
             say(differences[name]) if name in differences else "",
             outcome(name, differences[name]) if name in differences else None,
         )
         for name, entry in GLOSSARY.items()
-        if name in model["estimates"]
+        if name in model["estimates"] or name in unmeasured
     ]
-    return rows + _second_judge(kind, found)
+    return rows + _flagging(model) + _second_judge(kind, found)
+
+
+def _flagging(model: Mapping[str, Any]) -> list[FigureRow]:
+    """What the calibrated threshold does on the test rows."""
+    if not (flagging := model.get("flagging")):
+        return []
+    meant = "Share of the normal rows above the calibrated threshold; 1 − vae.flag_quantile was meant."
+    return [
+        FigureRow("False alarms at the threshold", meant, "lower", say(flagging["false_positive_rate"])),
+        FigureRow("Recall at the threshold", "Share of the anomalies above it.", "higher", say(flagging["recall"])),
+    ]
 
 
 def _to_hold_against(name: str, found: Mapping[str, Any]) -> list[str]:
@@ -97,9 +108,7 @@ def _to_hold_against(name: str, found: Mapping[str, Any]) -> list[str]:
         return [f"Real training images reach {floor}, the untrained generator {untrained}."]
     if name in found["real_rows"]:
         reached = found["real_rows"][name]
-        return [
-            f"Real training images reach {say(reached) if isinstance(reached, Mapping) else plain(reached, '.3f')}."
-        ]
+        return [f"Real training images reach {say(reached)}."]
     return []
 
 
@@ -146,7 +155,5 @@ def _listed(words: Sequence[str]) -> str:
 
 def stability(found: Mapping[str, Any], kind: str) -> str:
     """How much the Fréchet distance differs between trainings that differ in their seed alone; lower is steadier."""
-    distances = found.get("seeds", {}).get(kind, [])
-    if len(distances) < 2:
-        return "needs 2 or more trainings"
-    return f"{stdev(distances):.2f} over {len(distances)} trainings"
+    spread = found.get("seeds", {}).get(kind)
+    return f"{spread['frechet_sd']:.2f} over {spread['trainings']} trainings" if spread else "needs 2 or more trainings"

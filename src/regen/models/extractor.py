@@ -4,16 +4,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from regen.models.conv import ConvHead
-from regen.models.networks import Shape
+from regen.core.config import Network
+from regen.models.networks import HEADS, Shape
 
 
 class Extractor(nn.Module):
     """Images `n c h w` in [0, 1] to features `n d` and class logits `n k`."""
 
-    def __init__(self, shape: Shape, width: int, features: int, n_classes: int) -> None:
+    def __init__(self, shape: Shape, width: int, features: int, n_classes: int, network: Network = "conv") -> None:
         super().__init__()
-        self.body = ConvHead(shape, width, features)
+        self.body = HEADS[network](shape, width, features)
         self.classifier = nn.Linear(features, n_classes)
 
     def forward(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:

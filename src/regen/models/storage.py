@@ -16,6 +16,7 @@ from regen.models.vae import Vae
 
 KINDS: dict[str, type[nn.Module]] = {
     "vae": Vae, "generator": Generator, "discriminator": Discriminator, "extractor": Extractor,
+    "judge": Extractor,
 }  # fmt: skip
 
 

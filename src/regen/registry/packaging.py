@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 import regen
+from regen.core import files
 from regen.models import storage
 from regen.registry.tracking import Run, speaking_plainly
 
@@ -17,15 +18,18 @@ REQUIREMENTS = tuple(
     for name in ("mlflow", "torch", "numpy", "pandas", "safetensors", "jaxtyping", "pydantic", "pyyaml", "filelock")
 )
 """What a packaged model needs where it is loaded; Regen's own code travels with it."""
-NETWORK = {"vae": "vae", "gan": "generator"}
-"""The network of each kind of model that is used once trained."""
+NETWORK = {"vae": "vae", "gan": "generator", "extractor": "extractor", "judge": "judge"}
+"""The network of each kind of model that is used once trained; the judge travels with the extractor."""
+BESIDE = {"extractor": ("curve.csv", "admission.json")}
+"""What travels with the networks of a kind, so that they can be taken up again elsewhere."""
+CARD = "MODEL_CARD.md"
 
 
 def log_model(run: Run, kind: str, name: str, folder: Path, shape: tuple[int, int, int], card: str) -> str:
     """Logs the trained networks in `folder` to the run as a pyfunc; gives back the logged model's address.
 
     Args:
-        kind: vae or gan.
+        kind: vae, gan or extractor.
         shape: channels, height and width.
         card: the model card, as markdown.
     """
@@ -35,16 +39,17 @@ def log_model(run: Run, kind: str, name: str, folder: Path, shape: tuple[int, in
         model = Path(temporary) / "model"
         model.mkdir()
         for file in folder.glob("*"):
-            if file.suffix == ".safetensors" or file.with_suffix(".safetensors").exists():
+            weights = file.with_suffix(".safetensors")
+            if file == weights or weights.exists() or file.name in BESIDE.get(kind, ()):
                 shutil.copy(file, model)
-        (model / "MODEL_CARD.md").write_text(card)
+        (model / CARD).write_text(card)
         with mlflow.start_run(run_id=run.id):
             info = mlflow.pyfunc.log_model(
                 name=name,
                 python_model=str(Path(__file__).with_name(f"{kind}_model.py")),
                 artifacts={"model": str(model)},
                 code_paths=[str(_code(Path(temporary)))],
-                signature=_signature(kind, shape),
+                signature=_signature(kind, shape, folder),
                 input_example=_example(kind, shape),
                 pip_requirements=list(REQUIREMENTS),
             )
@@ -64,12 +69,12 @@ def _example(kind: str, shape: tuple[int, int, int]) -> Any:
     import pandas as pd
 
     channels, height, width = shape
-    if kind == "vae":
+    if kind in ("vae", "extractor"):
         return np.zeros((1, height, width, channels), np.uint8)
     return pd.DataFrame({"n": [4], "seed": [0]})
 
 
-def _signature(kind: str, shape: tuple[int, int, int]) -> Any:
+def _signature(kind: str, shape: tuple[int, int, int], folder: Path) -> Any:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema, TensorSpec
 
@@ -84,6 +89,11 @@ def _signature(kind: str, shape: tuple[int, int, int]) -> Any:
                 TensorSpec(np.dtype(np.uint8), pixels, "reconstruction"),
             ]),
         )  # fmt: skip
+    if kind == "extractor":
+        features = files.read_json(folder / "extractor.json")["arguments"]["features"]
+        return ModelSignature(
+            Schema([TensorSpec(np.dtype(np.uint8), pixels)]), Schema([TensorSpec(np.dtype(np.float32), (-1, features))])
+        )
     return ModelSignature(
         Schema(
             [ColSpec("long", "n"), *(ColSpec(*of, required=False) for of in (("long", "seed"), ("string", "class")))]
@@ -98,8 +108,33 @@ def load_network(kind: str, source: str) -> Any:
     Raises:
         RegistryError: there is no such model, or its files are gone.
     """
+    return storage.load(_artifacts(source), NETWORK[kind])
+
+
+def shape_of(kind: str, source: str) -> tuple[int, int, int]:
+    """Channels, height and width of the images that a registered model knows.
+
+    Raises:
+        RegistryError: there is no such model, or its files are gone.
+    """
+    arguments = files.read_json(_artifacts(source) / f"{NETWORK[kind]}.json")["arguments"]
+    channels, height, width = arguments["shape"]
+    return int(channels), int(height), int(width)
+
+
+def fetch(source: str, into: Path) -> None:
+    """Copies what was logged of a registered model into `into`, its card left out.
+
+    Raises:
+        RegistryError: there is no such model, or its files are gone.
+    """
+    for file in _artifacts(source).iterdir():
+        if file.name != CARD:
+            shutil.copy(file, into)
+
+
+def _artifacts(source: str) -> Path:
     import mlflow
 
     with speaking_plainly(f"loading {source}"):
-        folder = Path(mlflow.artifacts.download_artifacts(source))
-    return storage.load(folder / "artifacts" / "model", NETWORK[kind])
+        return Path(mlflow.artifacts.download_artifacts(source)) / "artifacts" / "model"

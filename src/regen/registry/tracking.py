@@ -140,6 +140,45 @@ class Run:
             made = client.create_run(owner, run_name=name, tags={KEY: key, "mlflow.source.name": "regen", **tags})
             return cls(made.info.run_id)
 
+    @classmethod
+    def new(cls, workspace: Workspace, experiment: str, name: str, tags: Mapping[str, str]) -> "Run":
+        """A run of its own, whatever others there are."""
+        import mlflow
+
+        owner = experiment_id(workspace, experiment)
+        with speaking_plainly(f"opening the run {name}"):
+            made = mlflow.MlflowClient().create_run(owner, run_name=name, tags={"mlflow.source.name": "regen", **tags})
+        return cls(made.info.run_id)
+
+    @classmethod
+    def find(cls, run_id: str) -> "Run | None":
+        """The run with this id; None where there is none."""
+        import mlflow
+        from mlflow.exceptions import MlflowException
+
+        with speaking_plainly(f"looking for the run {run_id}"):
+            try:
+                return cls(mlflow.MlflowClient().get_run(run_id).info.run_id)
+            except MlflowException as error:
+                if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                    return None
+                raise
+
+    def close(self) -> None:
+        """Marks the run as finished."""
+        import mlflow
+
+        with speaking_plainly("closing the run"):
+            mlflow.MlflowClient().set_terminated(self.id)
+
+    def model_uris(self) -> list[str]:
+        """The addresses of the models that were logged in the run."""
+        import mlflow
+
+        with speaking_plainly(f"reading the run {self.id}"):
+            outputs = mlflow.MlflowClient().get_run(self.id).outputs
+        return [f"models:/{model.model_id}" for model in (outputs.model_outputs if outputs else [])]
+
     def log_params(self, params: Mapping[str, object]) -> None:
         """Records parameters; those that are recorded already stay as they are."""
         import mlflow

@@ -38,7 +38,7 @@ class Version:
 
     @property
     def kind(self) -> str:
-        """Vae or gan."""
+        """Vae, gan or extractor."""
         return self.tags.get("regen.kind", "")
 
     @property
@@ -103,10 +103,17 @@ def by_number(model: str, number: int) -> Version:
     Raises:
         RegistryError: there is none.
     """
-    for version in all_versions(model):
+    found = all_versions(model)
+    for version in found:
         if version.number == number:
             return version
-    raise RegistryError(f"{model} has no version {number}; 'regen models' lists what there is")
+    raise RegistryError(f"{model} has no version {number}; it has {_listed(found)}; 'regen models' lists what there is")
+
+
+def _listed(found: list[Version]) -> str:
+    """The newest versions and their aliases, for an error."""
+    shown = [f"{v.number} ({', '.join(v.aliases)})" if v.aliases else str(v.number) for v in found[:5]]
+    return f"{', '.join(shown)}{', …' if len(found) > 5 else ''}" if shown else "none"
 
 
 def resolve(reference: str) -> Version:
@@ -122,14 +129,16 @@ def resolve(reference: str) -> Version:
         return by_number(model, int(number))
     model, _, alias = reference.partition("@")
     alias = alias or CHAMPION
-    if found := by_alias(model, alias):
-        return found
-    known = sorted({version.model for version in all_versions()})
-    if model not in known:
+    if version := by_alias(model, alias):
+        return version
+    if not (found := all_versions(model)):
+        known = sorted({version.model for version in all_versions()})
         raise RegistryError(
             f"there is no model {model}; registered are: {', '.join(known) or 'none yet, run regen run'}"
         )
-    raise RegistryError(f"{model} has no {alias}; 'regen models' lists its versions, and {model}/NUMBER names one")
+    raise RegistryError(
+        f"{model} has no {alias}, but {_listed(found)}; 'regen models' lists its versions, and {model}/NUMBER names one"
+    )
 
 
 def register(model: str, kind: str, run: Run, model_uri: str, key: str, tags: Mapping[str, str], card: str) -> Version:
@@ -150,6 +159,14 @@ def register(model: str, kind: str, run: Run, model_uri: str, key: str, tags: Ma
             model, model_uri, run_id=run.id, tags={KEY: key, "regen.kind": kind, **tags}, description=card
         )
         return _version(client.get_model_version(model, made.version))
+
+
+def point(version: Version, alias: str) -> None:
+    """Lets an alias name this version."""
+    import mlflow
+
+    with speaking_plainly(f"setting {version.model}@{alias}"):
+        mlflow.MlflowClient().set_registered_model_alias(version.model, alias, str(version.number))
 
 
 def record_verdict(version: Version, verdict: Verdict, against: int | None) -> None:

@@ -30,7 +30,7 @@ READS: dict[str, tuple[str, ...]] = {
     "register": (),
     "promote": ("gate",),
 }
-"""The sections of the project file that each stage reads, in the order the stages run; all read project and seed."""
+"""The sections of the project file that each stage reads, in the order the stages run; all read the project's name."""
 AFTER: dict[str, tuple[str, ...]] = {
     "prepare": (),
     "train_extractor": ("prepare",),
@@ -41,6 +41,8 @@ AFTER: dict[str, tuple[str, ...]] = {
     "promote": ("register",),
 }
 """The stages whose results each stage reads."""
+SEEDLESS = ("prepare", "train_extractor")
+"""The stages that the project's seed does not touch, so that models of every seed meet the same rows in the same space."""
 
 
 @cache
@@ -88,7 +90,7 @@ class Context:
         common = {
             "data": self.data_version,
             "project": self.config.project,
-            "seed": self.config.seed,
+            "seed": None if stage in SEEDLESS else self.config.seed,
             "sources": source_digest(),
             "torch": version("torch"),
             "device": device_class(self.config.training.device),

@@ -9,17 +9,23 @@ from regen.registry import promotion, tracking, versions
 from regen.registry.promotion import Event
 from regen.stages.base import jsonable
 
-SHOWN = ("test/anomaly_auc", "test/anomaly_ap", "test/frechet_distance")
+SHOWN = ("test/anomaly_auc", "test/anomaly_ap", "test/frechet_distance", "test/accuracy")
 
 
 def promote_by_hand(workspace: Workspace, model: str, number: int, by: str, reason: str, *, force: bool) -> Event:
     """Makes a version the champion because someone says so.
 
     Raises:
-        RegistryError: the gate rejected the version and `force` was not said, or it fails its smoke test.
+        RegistryError: the gate rejected the version and `force` was not said, it fails its smoke test, or it is an extractor,
+            which the project file chooses.
     """
     tracking.open_store(workspace)
     version = versions.by_number(model, number)
+    if version.kind == "extractor":
+        raise RegistryError(
+            f"{model} is not promoted by hand: its champion is the one that the project file's data and extractor sections "
+            "ask for; change those and run 'regen run'"
+        )
     if version.verdict == Decision.REJECT and not force:
         raise RegistryError(
             f"the gate rejected {model} {number}: {'; '.join(version.reasons)}; --force promotes it all the same"

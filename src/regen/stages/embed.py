@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float64
 from PIL import Image
 
 from regen.core.errors import DataError, EvaluationError
 from regen.core.seeds import derive
 from regen.data.folder import BATCH, ENDINGS, FORMATS, find, read_image
+from regen.evaluation.space import FeatureSet, Judge
 from regen.models.extractors import DEFAULT, Extractor
 
 NAMED = 5
@@ -45,16 +45,17 @@ class Pictures:
 class Embedded:
     """The features of a folder's images."""
 
-    features: Float64[np.ndarray, "n d"]
+    features: FeatureSet
     skipped: tuple[tuple[str, str], ...]
     """Files that gave no image, each with the reason."""
 
 
 def open_extractor(name: str) -> Extractor:
-    """The extractor that a name means: `random-conv-v1`, or `inception:FILE` for FID.
+    """The extractor that a name means: `random-conv-v1`, `inception:FILE` for FID, or a registered one such as MODEL@ALIAS.
 
     Raises:
         EvaluationError: there is no such extractor, or the file is not the one.
+        RegistryError: there is no such registered model.
     """
     kind, colon, file = name.partition(":")
     if colon and kind == "inception":
@@ -68,7 +69,13 @@ def open_extractor(name: str) -> Extractor:
         from regen.models.random_features import RandomConv
 
         return RandomConv()
-    raise EvaluationError(f"there is no extractor {name}; name {DEFAULT}, or inception:FILE for FID")
+    if "-extractor" in name:
+        from regen.stages.freeze import open_registered
+
+        return open_registered(name)
+    raise EvaluationError(
+        f"there is no extractor {name}; name {DEFAULT}, inception:FILE for FID, or a project's own, PROJECT-extractor"
+    )
 
 
 def pictures(called: str, root: Path) -> Pictures:
@@ -124,7 +131,8 @@ def embed(folder: Pictures, extractor: Extractor, resolution: int, watch: Watch,
     """
     if resolution < SMALLEST:
         raise EvaluationError(f"images of {resolution} pixels hold too little to compare; wanted at least {SMALLEST}")
-    parts, bad, done, taken = [np.zeros((0, extractor.spec.dim))], list[tuple[str, str]](), 0, 0
+    features = FeatureSet(Judge(extractor.spec.space, extractor.spec.digest))
+    bad, done, taken = list[tuple[str, str]](), 0, 0
     wanted = len(folder.files) if folder.n is None else folder.n
     with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         warnings.simplefilter("ignore")  # of odd palettes and EXIF
@@ -136,11 +144,11 @@ def embed(folder: Pictures, extractor: Extractor, resolution: int, watch: Watch,
             sound = [one for one in read if not isinstance(one, str)]
             done, taken = done + len(files), taken + (len(sound) if skip_bad else len(files))
             if sound and (skip_bad or not bad):
-                parts.append(extractor.features(np.stack(sound)))
+                features = features.update(extractor.features(np.stack(sound)))
             watch(f"images of {folder.called}", min(taken, wanted), wanted)
     if bad and not skip_bad:
         raise DataError(_told(folder, bad))
-    return Embedded(np.concatenate(parts), tuple(bad))
+    return Embedded(features, tuple(bad))
 
 
 def _told(folder: Pictures, bad: list[tuple[str, str]]) -> str:

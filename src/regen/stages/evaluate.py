@@ -16,17 +16,21 @@ from regen.data.splits import Dataset, unit_interval
 from regen.evaluation import anomaly, diversity, measure, per_class, report
 from regen.evaluation.exhibits import Exhibits
 from regen.evaluation.intervals import Estimate
-from regen.evaluation.measure import Measured
+from regen.evaluation.measure import Measured, features_of
+from regen.evaluation.reference import Reference
 from regen.models import storage
 from regen.models.extractor import Extractor
 from regen.models.networks import to_tensor
 from regen.registry import packaging, tracking, versions
+from regen.stages import earlier, freeze
 from regen.stages.base import Context, Outcome, jsonable, perform
 from regen.stages.prepare import dataset as prepared
 from regen.stages.train import open_run
 from regen.training import gan
 
 KINDS = ("vae", "gan")
+REFERENCES = {"vae": "reference-normal", "gan": "reference"}
+"""The file of the reference that each kind is measured against."""
 
 
 def champions(context: Context) -> dict[str, int | None]:
@@ -37,12 +41,21 @@ def champions(context: Context) -> dict[str, int | None]:
 
 
 def evaluate(context: Context) -> Outcome:
-    """Writes evaluation.json, metrics.json, plots/*.csv, samples.png and report.html.
+    """Writes evaluation.json, metrics.json, reference.npz, plots/*.csv, samples.png and report.html.
 
     Raises:
         EvaluationError: a figure cannot be computed.
+        DataError: votes are there and cannot be read.
     """
     against = champions(context)
+
+    def still_holds(out: Path) -> bool:
+        found = files.read_json(out / "evaluation.json")
+        return bool(
+            found["against"] == against
+            and found["extractor"]["sha256"] == freeze.record(context)["sha256"]
+            and found.get("votes") == earlier.votes_digest(context)
+        )
 
     def body(work: Path, out: Path) -> None:
         context.progress.say(
@@ -50,9 +63,7 @@ def evaluate(context: Context) -> Outcome:
         )
         _evaluate(context, against, out)
 
-    return perform(
-        context, "evaluate", body, lambda out: files.read_json(out / "evaluation.json")["against"] == against
-    )
+    return perform(context, "evaluate", body, still_holds)
 
 
 def result(context: Context) -> dict[str, Any]:
@@ -75,12 +86,16 @@ def _evaluate(context: Context, against: dict[str, int | None], out: Path) -> No
     config, dataset = context.config, prepared(context)
     rules, seed = config.evaluation, config.seed
     extractor: Extractor = storage.load(context.results("train_extractor"), "extractor")
+    frozen = freeze.record(context)
+    references = reference_sets(dataset, extractor, frozen)
+    for stem, reference in references.items():
+        reference.save(out, stem)
     candidates = {kind: storage.load(context.results(f"train_{kind}"), packaging.NETWORK[kind]) for kind in KINDS}
     measured = {kind: _measure(context, kind, model, dataset, extractor) for kind, model in candidates.items()}
     reached = measure.real_diversity(dataset, extractor, rules, seed)
     real_rows = {
-        "recall": reached.recall.estimate(rules.confidence),
-        "coverage": reached.coverage.estimate(rules.confidence),
+        name: getattr(reached, name).estimate(rules.confidence)
+        for name in ("precision", "recall", "density", "coverage")
     }
     models: dict[str, Any] = {}
     champions_measured: dict[str, Measured] = {}
@@ -88,7 +103,8 @@ def _evaluate(context: Context, against: dict[str, int | None], out: Path) -> No
         entry: dict[str, Any] = {
             "estimates": measured[kind].estimates(rules), "side": measured[kind].side,
             "warnings": _warnings(measured[kind], real_rows["coverage"], dataset, rules),
-            "champion": None, "difference": None,
+            "champion": None, "difference": None, "judged_by": references[REFERENCES[kind]].name,
+            "unmeasured": measured[kind].unmeasured, "flagging": measured[kind].flagging,
         }  # fmt: skip
         if number is not None:
             compared, champion = _against(context, kind, number, measured[kind], dataset, extractor)
@@ -97,10 +113,10 @@ def _evaluate(context: Context, against: dict[str, int | None], out: Path) -> No
         models[kind] = entry
         for warning in entry["warnings"]:
             context.progress.say(f"  evaluate: {config.model_name(kind)}: {warning}")
-    untrained = measure.measure_samples(
-        gan.build(config.gan, dataset.shape, seed)[0], dataset.pixels("test"), extractor, rules, seed
+    untrained, vae_on_all = (
+        measure.measure_frechet_of(model, dataset.pixels("test"), extractor, rules, seed)
+        for model in (gan.build(config.gan, dataset.shape, seed)[0], candidates["vae"])
     )
-    vae_on_all = measure.measure_samples(candidates["vae"], dataset.pixels("test"), extractor, rules, seed)
     test = to_tensor(dataset.pixels("test"))
     positions = np.searchsorted(sorted(set(dataset.labels.tolist())), dataset.labels[dataset.rows("test")])
     found = {
@@ -110,16 +126,22 @@ def _evaluate(context: Context, against: dict[str, int | None], out: Path) -> No
         "anomaly_class": config.data.anomaly_class,
         "anomaly_name": None if config.data.anomaly_class is None else dataset.name(config.data.anomaly_class),
         "extractor": {
-            "name": f"{config.project}-extractor",
-            "sha256": files.sha256(context.results("train_extractor") / "extractor.safetensors"),
+            "name": frozen["name"],
+            "version": frozen["version"],
+            "sha256": frozen["sha256"],
             "features": config.extractor.features,
             "accuracy": float((extractor.classes(test).numpy() == positions).mean()),
         },
-        "real_rows": real_rows | {"precision": reached.precision, "density": reached.density},
+        "admission": files.read_json(context.results("train_extractor") / "admission.json"),
+        "judge": _second_opinion(context, candidates, dataset, frozen),
+        "real_rows": real_rows,
         "frechet_floor": measure.real_floor(dataset, extractor, rules, seed).estimate(rules.confidence),
-        "frechet_untrained": untrained.estimates(rules)["frechet_distance"],
-        "frechet_vae_all_classes": vae_on_all.estimates(rules)["frechet_distance"],
-        "frechet_gan_minus_vae": measured["gan"].difference(vae_on_all, rules)["frechet_distance"],
+        "frechet_untrained": untrained.estimate(rules.confidence),
+        "frechet_vae_all_classes": vae_on_all.estimate(rules.confidence),
+        "frechet_gan_minus_vae": measured["gan"]
+        .figures["frechet_distance"]
+        .minus(vae_on_all)
+        .estimate(rules.confidence),
         "baselines": measure.measure_baselines(dataset, rules, seed),
         "parameters": {
             kind: files.read_json(context.results(f"train_{kind}") / "network.json")["parameters"] for kind in KINDS
@@ -133,6 +155,12 @@ def _evaluate(context: Context, against: dict[str, int | None], out: Path) -> No
             "seed": seed,
         },
     }
+    if seeds := _seeds(context, models):
+        found["seeds"] = seeds
+    if preferred := earlier.preferences(context):
+        found["preferences"] = preferred
+    if votes := earlier.votes_digest(context):
+        found["votes"] = votes
     plain = jsonable(found)
     files.write_json(out / "evaluation.json", plain)
     files.write_json(out / "metrics.json", _metrics(plain))
@@ -149,6 +177,43 @@ def _per_class(
     assert vae.errors is not None  # measured on a VAE
     rules, seed = context.config.evaluation, context.config.seed
     return per_class.measure_classes(dataset, candidates, extractor, vae.errors, rules, seed)
+
+
+def reference_sets(dataset: Dataset, extractor: Extractor, frozen: Mapping[str, Any]) -> dict[str, Reference]:
+    """The test rows as the extractor sees them: all of them, and those without the anomaly class."""
+    return {
+        stem: Reference.of(
+            frozen["name"], frozen["version"], frozen["sha256"],
+            pixels := dataset.pixels("test", normal_only=normal_only), features_of(extractor, pixels),
+        )
+        for stem, normal_only in (("reference", False), ("reference-normal", True))
+    }  # fmt: skip
+
+
+def _second_opinion(
+    context: Context, candidates: Mapping[str, Any], dataset: Dataset, frozen: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What the second judge, whom no gate asks, says of the same samples."""
+    rules, seed = context.config.evaluation, context.config.seed
+    judge: Extractor = storage.load(context.results("train_extractor"), "judge")
+    distances = {
+        kind: measure.measure_frechet_of(model, dataset.pixels("test", normal_only=kind == "vae"), judge, rules, seed)
+        for kind, model in candidates.items()
+    }
+    return {
+        "name": f"{context.config.project}-judge", "network": context.config.extractor.judge,
+        "sha256": frozen["judge_sha256"],
+        "frechet": {kind: distance.estimate(rules.confidence) for kind, distance in distances.items()},
+        "frechet_floor": measure.real_floor(dataset, judge, rules, seed).estimate(rules.confidence),
+    }  # fmt: skip
+
+
+def _seeds(context: Context, models: Mapping[str, Any]) -> dict[str, Any]:
+    found = {
+        kind: earlier.spread_over_seeds(context, kind, entry["judged_by"], entry["estimates"]["frechet_distance"].value)
+        for kind, entry in models.items()
+    }
+    return {kind: spread for kind, spread in found.items() if spread is not None}
 
 
 def _warnings(measured: Measured, coverage_of_real: Estimate, dataset: Dataset, rules: EvaluationConfig) -> list[str]:
@@ -182,6 +247,7 @@ def _metrics(plain: Mapping[str, Any]) -> dict[str, Any]:
     }
     for kind, model in plain["models"].items():
         figures[kind]["collapse_warnings"] = len(model["warnings"])
+        figures[kind]["frechet_distance_by_judge"] = round(plain["judge"]["frechet"][kind]["value"], 6)
     figures["coverage_of_real_rows"] = round(plain["real_rows"]["coverage"]["value"], 6)
     figures["frechet_floor"] = round(plain["frechet_floor"]["value"], 6)
     figures["extractor_accuracy"] = round(plain["extractor"]["accuracy"], 6)

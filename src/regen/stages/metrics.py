@@ -14,10 +14,13 @@ from regen.core.errors import EvaluationError
 from regen.core.seeds import derive
 from regen.data.raw import spread
 from regen.data.tables import ENDINGS, Table, encode, is_table, read_table
-from regen.evaluation.diversity import Neighbourhoods
-from regen.evaluation.frechet import Features, Gaussian, frechet_distance, measure_frechet
-from regen.evaluation.intervals import Estimate, bootstrap
-from regen.evaluation.records import closest_records, copies, measure_closeness, nearest
+from regen.evaluation.diversity import measure_diversity
+from regen.evaluation.frechet import frechet_at_infinity, frechet_distance, measure_frechet
+from regen.evaluation.intervals import Estimate, bootstrap, mean_of
+from regen.evaluation.kernel import measure_kernel
+from regen.evaluation.memorisation import measure_memorisation
+from regen.evaluation.records import closest_records, copies, measure_closeness
+from regen.evaluation.space import FeatureSet
 from regen.evaluation.tables import column_shapes, measure_shapes, measure_trends, pair_trends
 from regen.evaluation.utility import measure_utility
 from regen.models.extractors import DEFAULT, ORIGINAL
@@ -28,8 +31,6 @@ LEAST = 50
 DRAWS, CONFIDENCE = 200, 0.95
 QUICK_DIM = 192
 """Most features whose distance is resampled: at 2,048 each resample takes seconds."""
-MOST_NEIGHBOURS = 2048
-"""Most images of each that neighbourhoods are looked at of, since time grows with the square."""
 MOST_RECORDS = 20_000
 """Most rows whose closest real record is looked for, among all real ones."""
 TEST_SHARE = 0.3
@@ -147,8 +148,7 @@ def _require_equal(counts: Mapping[str, int], n: int | None, what: str) -> None:
 
 def _mean(values: Shaped[np.ndarray, " n"], seed: int) -> Estimate:
     """The mean over rows."""
-    found = bootstrap(lambda rows: float(values[rows].mean()), [np.arange(len(values))], DRAWS, seed)
-    return found.estimate(CONFIDENCE)
+    return mean_of(values, DRAWS, seed).estimate(CONFIDENCE)
 
 
 def _score_images(paths: Mapping[str, Path], options: Options, watch: Watch) -> Scores:
@@ -163,36 +163,41 @@ def _score_images(paths: Mapping[str, Path], options: Options, watch: Watch) -> 
     _require_equal({called: len(one.features) for called, one in sets.items()}, options.n, "images")
     real, fake = sets["REAL"].features, sets["FAKE"].features
     spec = extractor.spec
-    figures = _distances(real, fake, spec.space, options.seed, watch, is_fid=spec.id == ORIGINAL)
+    figures = _distances(real, fake, options.seed, watch, is_fid=spec.id == ORIGINAL)
     if "CONTROL" in sets:
-        closeness = measure_closeness(nearest(fake, real), nearest(sets["CONTROL"].features, real), DRAWS, options.seed)
-        figures["closer_than_control"] = Figure("Closer to REAL than CONTROL is", "0.5", closeness.estimate(CONFIDENCE))
+        found = measure_memorisation(fake.rows, real.rows, sets["CONTROL"].features.rows, CONFIDENCE)
+        figures["nearer_than_control"] = Figure(
+            "Nearer to REAL than to CONTROL, share", "0.5", found.nearer_to_training
+        )
     about = {**asdict(spec), "digest": spec.digest, "space": spec.space, "compared_at": side}
     skipped = {called: one.skipped for called, one in sets.items() if one.skipped}
     return Scores("images", len(real), options.seed, figures, extractor=about, skipped=skipped)
 
 
-def _distances(
-    real: Features, fake: Features, space: str, seed: int, watch: Watch, *, is_fid: bool
-) -> dict[str, Figure]:
-    """The distance, and how the neighbourhoods of the two sets overlap."""
-    watch("Fréchet distance", 0, 1)
-    label = f"{'FID' if is_fid else 'FD'}[{space}, n={len(real)}]"
-    if real.shape[1] <= QUICK_DIM:
-        measured = measure_frechet(real, [fake], DRAWS, seed)
+def _distances(real: FeatureSet, fake: FeatureSet, seed: int, watch: Watch, *, is_fid: bool) -> dict[str, Figure]:
+    """The distances, and how the neighbourhoods of the two sets overlap."""
+    conditions = fake.against(real)
+    watch("distances", 0, 2)
+    label = f"{'FID' if is_fid else 'FD'}[{conditions.judge.name}, n={conditions.n}]"
+    if real.rows.shape[1] <= QUICK_DIM:
+        measured = measure_frechet(real.rows, [fake.rows], DRAWS, seed)
         distance = Figure(label, "0", measured.estimate(CONFIDENCE), measured.point)
     else:
-        distance = Figure(label, "0", _bare(frechet_distance(Gaussian.fit(real), Gaussian.fit(fake))))
-    watch("Fréchet distance", 1, 1)
+        distance = Figure(label, "0", _bare(frechet_distance(real.summary, fake.summary)))
+    figures = {"frechet_distance": distance}
+    if conditions.n >= max(3 * real.rows.shape[1], 20):
+        endless = _bare(frechet_at_infinity(real.rows, fake.rows, seed=seed))
+        figures["frechet_at_infinity"] = Figure("… as it would be for ever more images, FD∞", "0", endless)
+    watch("distances", 1, 2)
+    kernel = measure_kernel(real.rows, [fake.rows], DRAWS, seed)
+    figures["kid"] = Figure("Kernel distance, KID", "0", kernel.estimate(CONFIDENCE))
+    watch("distances", 2, 2)
     watch("neighbourhoods", 0, 1)
-    rows = spread(len(real), MOST_NEIGHBOURS)
-    near = Neighbourhoods.of(real[rows], fake[rows])
+    near = measure_diversity(real.rows, [fake.rows], DRAWS, seed)
     watch("neighbourhoods", 1, 1)
-    means = {"precision": near.precise, "recall": near.recalled, "density": near.hits, "coverage": near.covered}
-    return {
-        "frechet_distance": distance,
-        **{name: Figure(name.capitalize(), "1", _mean(values, seed)) for name, values in means.items()},
-    }
+    for name in ("precision", "recall", "density", "coverage"):
+        figures[name] = Figure(name.capitalize(), "1", getattr(near, name).estimate(CONFIDENCE))
+    return figures
 
 
 def _bare(value: float) -> Estimate:

@@ -26,7 +26,7 @@ def prepare(context: Context) -> Outcome:
         table = schemas.validate(raw, config.data)
         names = dict(zip(raw.classes, raw.class_names, strict=True))
         dataset = Dataset.build(
-            raw.images, raw.labels, table, config.data, config.seed, names=names, into=out / "images.npy"
+            raw.images, raw.labels, table, config.data, config.data.split_seed, names=names, into=out / "images.npy"
         )
         dataset.save(out)
         labels, counts = np.unique(dataset.labels, return_counts=True)

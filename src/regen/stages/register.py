@@ -8,7 +8,7 @@ from regen.core.workspace import Workspace
 from regen.evaluation.report import LABELS, frechet_note
 from regen.registry import packaging, tracking, versions
 from regen.registry.versions import Version
-from regen.stages import evaluate, train
+from regen.stages import earlier, evaluate, train
 from regen.stages.base import Context, Outcome, perform
 from regen.stages.evaluate import KINDS, estimates
 from regen.stages.prepare import dataset as prepared
@@ -51,13 +51,18 @@ def _register(context: Context, kind: str, prefect_run: str) -> Version:
         for name, estimate in measured.items()
         for suffix, value in (("", estimate.value), ("_low", estimate.low), ("_high", estimate.high))
     })  # fmt: skip
-    run.log_files({results / name: "evaluation" for name in ("report.html", "evaluation.json", "samples.png")})
+    reference = evaluate.REFERENCES[kind]
+    left = ("report.html", "evaluation.json", "samples.png", f"{reference}.npz", f"{reference}.json")
+    run.log_files({results / name: "evaluation" for name in left})
     run.tag({"regen.prefect_run": prefect_run} if prefect_run else {})
     warnings = "; ".join(found["models"][kind]["warnings"])
     run.tag({"regen.warning": warnings} if warnings else {})
+    judged_by = found["models"][kind]["judged_by"]
+    measured_by = {earlier.EXTRACTOR: judged_by["sha256"], earlier.REFERENCE: judged_by["rows"]}
     if version := versions.by_key(config.model_name(kind), key):
+        versions.tag(version, measured_by)
         return version
-    tags = train.lineage(context, kind) | {"regen.run": run.id, "regen.prefect_run": prefect_run}
+    tags = train.lineage(context, kind) | measured_by | {"regen.run": run.id, "regen.prefect_run": prefect_run}
     card = model_card(context, kind, found, tags)
     uri = packaging.log_model(
         run, kind, config.model_name(kind), context.results(f"train_{kind}"), prepared(context).shape, card
@@ -69,7 +74,7 @@ def model_card(context: Context, kind: str, found: dict[str, Any], tags: dict[st
     """What a user of the model should know (Mitchell et al., *Model Cards*, 2019), as markdown."""
     config, name = context.config, context.config.model_name(kind)
     measured = estimates(found["models"][kind]["estimates"]) or {}
-    rows = found["rows"]
+    rows, judged_by = found["rows"], found["models"][kind]["judged_by"]
     trained_on = f"{rows['train']} rows"
     if kind == "vae" and config.data.anomaly_class is not None:
         trained_on += f", those of class {config.data.anomaly_class} left out"
@@ -79,7 +84,8 @@ def model_card(context: Context, kind: str, found: dict[str, Any], tags: dict[st
         *(f"| {label} | {measured[metric]} |" for metric, label in LABELS.items() if metric in measured), "",
         *(f"**{warning}.**" for warning in found["models"][kind]["warnings"]),
         f"{frechet_note(found)}.",
-        f"Measured on {rows['test']} test rows that no training saw; trained on {trained_on}.",
+        f"Measured on {judged_by['n']} test rows (`{judged_by['rows'][:8]}`) that no training saw, in the space of "
+        f"{judged_by['extractor']} version {judged_by['version']}; trained on {trained_on}.",
         f"Network: {getattr(config, kind).network}, {found['parameters'][kind]:,} parameters. Seed {config.seed}.", "",
         "Lineage: " + ", ".join(f"{key.removeprefix('regen.')} `{value}`" for key, value in sorted(tags.items()) if value), "",
         "Limits: it knows only data like its training rows; the figures hold for such data alone. "

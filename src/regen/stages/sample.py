@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from regen.core import files
-from regen.core.errors import ConfigError, writes_to
+from regen.core.errors import ConfigError, RegistryError, writes_to
 from regen.core.workspace import Workspace
 from regen.evaluation.pictures import grid, png
 from regen.models.gan import position_of
@@ -23,13 +23,15 @@ def sample_images(
         wanted: name of the class that all of them shall be of; drawn by the classes' shares if left out.
 
     Raises:
-        RegistryError: there is no such model.
+        RegistryError: there is no such model, or it makes no images.
         ConfigError: `out` ends as another kind of file, or the model has no such class.
     """
     if out.suffix not in ("", ".png"):
         raise ConfigError(f"--out {out} ends in {out.suffix}; name a .png file for a grid, or a folder")
     tracking.open_store(workspace)
     version = versions.resolve(reference)
+    if version.kind == "extractor":
+        raise RegistryError(f"{version.model} makes no images, it looks at them; name a VAE or a GAN")
     network = packaging.load_network(version.kind, version.uri)
     classes = None if wanted is None else torch.full((n,), position_of(wanted, network.classes, reference))
     pixels = to_pixels(network.sample(n, torch.Generator().manual_seed(seed), classes))

@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,13 @@ from regen.models.networks import count_parameters
 from regen.registry import tracking
 from regen.registry.recorder import Recorder
 from regen.registry.tracking import Run
-from regen.stages import progress
+from regen.stages import freeze, progress
 from regen.stages.base import Context, Outcome, perform
 from regen.stages.prepare import dataset as prepared
 from regen.training import extractor, gan, vae
 from regen.training.checkpoints import Checkpoints
 from regen.training.rows import Rows
-from regen.training.runtime import Runtime, Silent, open_fabric, prepare_process
+from regen.training.runtime import Monitor, Runtime, Silent, open_fabric, prepare_process
 
 KINDS = ("extractor", "vae", "gan")
 
@@ -59,6 +60,29 @@ class Watcher:
         self.run.tag({"regen.warning": text})
 
 
+class Beside:
+    """Tells a training's monitor of the judge that is trained with the extractor, by names of its own."""
+
+    def __init__(self, monitor: Monitor) -> None:
+        self.monitor = monitor
+
+    def log(self, images: int, spent: float, terms: Mapping[str, float], images_per_second: float) -> None:
+        """Means of the loss terms since the last call."""
+        self.measure(images, terms)
+
+    def measure(self, images: int, figures: Mapping[str, float]) -> None:
+        """What was found."""
+        self.monitor.measure(images, {f"judge_{name}": value for name, value in figures.items()})
+
+    def picture(self, images: int, name: str, pixels: UInt8[np.ndarray, "n h w c"]) -> None:
+        """Pictures of what the model does now."""
+        self.monitor.picture(images, f"judge_{name}", pixels)
+
+    def warn(self, text: str) -> None:
+        """Something that a person should look at."""
+        self.monitor.warn(text)
+
+
 def open_run(context: Context, kind: str) -> Run:
     """The MLflow run of this training, with its parameters and lineage."""
     config, stage = context.config, f"train_{kind}"
@@ -73,10 +97,20 @@ def lineage(context: Context, kind: str) -> dict[str, str]:
     """Where a model comes from, as tags."""
     return {
         "regen.kind": kind,
+        "regen.project": context.config.project,
+        "regen.seed": str(context.config.seed),
+        "regen.split": train_from(context.config),
+        "regen.recipe": files.digest(context.config.model_dump(mode="json")[kind]),
         "regen.data": context.data_version,
         "regen.git": tracking.git_commit(context.workspace.root),
         "regen.device": context.config.training.device,
     }
+
+
+def train_from(config: Config) -> str:
+    """The split's seed, and the number above which a row's digest makes it a training row."""
+    data = config.data
+    return f"{data.split_seed}:{data.extractor_share + data.validation_share + data.test_share:.6f}"
 
 
 def parameters(config: Config, kind: str) -> dict[str, object]:
@@ -89,27 +123,46 @@ def parameters(config: Config, kind: str) -> dict[str, object]:
 
 
 def train(context: Context, kind: str) -> Outcome:
-    """Trains and writes the networks, curve.csv and cost.json.
+    """Trains and writes the networks and curve.csv; an extractor is trained, tried and registered once, then used again.
 
     Raises:
         CollapseError: the GAN's samples have lost their diversity, and `gan.stop_on_collapse` is set.
         DivergenceError: a loss is not finite, again and again.
         DeviceError: the device that was asked for is not there.
+        EvaluationError: the extractor fails its self-tests.
     """
-    config = context.config
+    if kind == "extractor":
+        return _train_extractor_once(context)
+    return perform(context, f"train_{kind}", lambda work, out: _train(context, kind, work, out))
+
+
+def _train_extractor_once(context: Context) -> Outcome:
+    tracking.open_store(context.workspace)
 
     def body(work: Path, out: Path) -> None:
-        tracking.open_store(context.workspace)
-        run, fabric = open_run(context, kind), open_fabric(config.training)
-        with run.running():
-            if config.training.devices == 1:
-                curve = _train_here(fabric, context, kind, run, work, out)
+        with context.workspace.lock(f"{context.config.model_name('extractor')}-freezing"):
+            if version := freeze.frozen(context):
+                freeze.take(context, version, out)
             else:
-                curve = _train_in_processes(fabric, context, kind, run, work, out)
-            pd.DataFrame(curve).to_csv(out / "curve.csv", index=False, float_format="%.9g")
-            run.log_files({out / "curve.csv": "training"})
+                _train(context, "extractor", work, out)
 
-    return perform(context, f"train_{kind}", body)
+    outcome = perform(context, "train_extractor", body, lambda out: freeze.still_holds(context, out))
+    freeze.use(context)
+    return outcome
+
+
+def _train(context: Context, kind: str, work: Path, out: Path) -> None:
+    tracking.open_store(context.workspace)
+    run, fabric = open_run(context, kind), open_fabric(context.config.training)
+    with run.running():
+        if context.config.training.devices == 1:
+            curve = _train_here(fabric, context, kind, run, work, out)
+        else:
+            curve = _train_in_processes(fabric, context, kind, run, work, out)
+        pd.DataFrame(curve).to_csv(out / "curve.csv", index=False, float_format="%.9g")
+        run.log_files({out / "curve.csv": "training"})
+        if kind == "extractor":
+            freeze.admit(context, run, lineage(context, kind), out)
 
 
 Curve = list[dict[str, float]]
@@ -177,10 +230,23 @@ def _names(dataset: Dataset, labels: list[int]) -> tuple[str, ...]:
 def _train_extractor(config: Config, dataset: Dataset, runtime: Runtime, out: Path) -> Curve:
     labels = sorted(set(dataset.labels.tolist()))
     rows = rows_of(config, dataset, "extractor", labels)
-    done = extractor.train_extractor(config.extractor, rows, len(labels), config.seed, runtime)
-    arguments = {"width": config.extractor.width, "features": config.extractor.features, "n_classes": len(labels)}
-    _save(runtime, out, "extractor", done.extractor, shape=dataset.shape, **arguments)
+    arguments = {
+        "shape": dataset.shape, "width": config.extractor.width, "features": config.extractor.features,
+        "n_classes": len(labels),
+    }  # fmt: skip
+    seed = config.data.split_seed  # the project's own seed makes other candidates, never another space to judge them in
+    done = extractor.train_extractor(config.extractor, rows, len(labels), seed, runtime)
+    _save(runtime, out, "extractor", done.extractor, **arguments)
+    judge = extractor.train_judge(config.extractor, rows, len(labels), seed, _beside(runtime))
+    _save(runtime, out, "judge", judge.extractor, **arguments, network=config.extractor.judge)
     return done.curve
+
+
+def _beside(runtime: Runtime) -> Runtime:
+    kept = runtime.checkpoints
+    return replace(
+        runtime, monitor=Beside(runtime.monitor), checkpoints=kept and replace(kept, folder=kept.folder / "judge")
+    )
 
 
 def _train_vae(config: Config, dataset: Dataset, runtime: Runtime, out: Path) -> Curve:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from regen.core.config import ExtractorConfig
+from regen.core.config import ExtractorConfig, Network
 from regen.core.seeds import derive
 from regen.models.extractor import Extractor
 from regen.training.augment import augment
@@ -17,6 +17,8 @@ from regen.training.schedules import cosine
 
 AUGMENT_PROBABILITY = 0.5
 WEIGHT_DECAY = 0.01
+JUDGE_SHARE = 0.5
+"""The judge's budget as a share of the extractor's."""
 
 
 @dataclass(frozen=True)
@@ -27,25 +29,41 @@ class TrainedExtractor:
     curve: list[dict[str, float]]
 
 
-def build(config: ExtractorConfig, shape: tuple[int, int, int], n_classes: int, seed: int) -> Extractor:
+def build(
+    config: ExtractorConfig,
+    shape: tuple[int, int, int],
+    n_classes: int,
+    seed: int,
+    network: Network = "conv",
+    name: str = "extractor",
+) -> Extractor:
     """An untrained extractor, its weights drawn from `seed`."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(seed, "extractor", "weights"))
-        return Extractor(shape, config.width, config.features, n_classes)
+        torch.manual_seed(derive(seed, name, "weights"))
+        return Extractor(shape, config.width, config.features, n_classes, network)
 
 
 def train_extractor(
-    config: ExtractorConfig, rows: Rows, n_classes: int, seed: int, runtime: Runtime
+    config: ExtractorConfig,
+    rows: Rows,
+    n_classes: int,
+    seed: int,
+    runtime: Runtime,
+    network: Network = "conv",
+    name: str = "extractor",
 ) -> TrainedExtractor:
     """Trains a classifier of the rows' classes.
+
+    Args:
+        name: what its random numbers and its errors go by.
 
     Raises:
         DivergenceError: the loss is not finite, again and again.
     """
-    extractor = build(config, rows.shape, n_classes, seed).to(runtime.device)
+    extractor = build(config, rows.shape, n_classes, seed, network, name).to(runtime.device)
     optimiser = torch.optim.AdamW(extractor.parameters(), config.learning_rate, weight_decay=WEIGHT_DECAY, fused=True)
-    state, guard = State({"extractor": extractor}, {"extractor": optimiser}), Guard(runtime)
-    n, draws = runtime.share(config.batch_size), runtime.draws(seed, "extractor")
+    state, guard = State({name: extractor}, {name: optimiser}), Guard(runtime)
+    n, draws = runtime.share(config.batch_size), runtime.draws(seed, name)
     feed = Feed(rows, n, draws)
 
     def step(spent: float) -> dict[str, Tensor]:
@@ -55,7 +73,7 @@ def train_extractor(
         with runtime.autocast():
             logits = extractor(augment(batch.images, AUGMENT_PROBABILITY, draws)).float()
         loss = F.cross_entropy(logits, batch.classes)
-        guard.step("the extractor's", loss, extractor, optimiser)
+        guard.step(f"the {name}'s", loss, extractor, optimiser)
         accuracy = (logits.argmax(dim=1) == batch.classes).float().mean()
         return {"cross_entropy": loss, "accuracy": accuracy}
 
@@ -64,3 +82,17 @@ def train_extractor(
     finally:
         feed.close()
     return TrainedExtractor(extractor.cpu().eval(), state.curve)
+
+
+def train_judge(config: ExtractorConfig, rows: Rows, n_classes: int, seed: int, runtime: Runtime) -> TrainedExtractor:
+    """Trains the second judge: another architecture on the same rows, with half the budget.
+
+    No gate asks it, so a model that has learnt to please the extractor's features alone is told by it.
+
+    Raises:
+        DivergenceError: the loss is not finite, again and again.
+    """
+    images = max(round(JUDGE_SHARE * config.images), 1)
+    return train_extractor(
+        config.model_copy(update={"images": images}), rows, n_classes, seed, runtime, config.judge, "judge"
+    )

@@ -23,7 +23,7 @@ def estimate(value: float) -> dict[str, float]:
 def side(scale: float) -> dict[str, float]:
     return {
         "sharpness_ratio": 0.91 * scale, "diversity_ratio": 0.92 * scale, "path_unevenness": 1.5 * scale,
-        "samples_per_second": 12345.0 * scale, "precision": 0.4 * scale, "density": 0.45 * scale,
+        "samples_per_second": 12345.0 * scale, "frechet_at_infinity": 14.0 * scale, "copies": 0.0,
     }  # fmt: skip
 
 
@@ -39,6 +39,7 @@ def measured() -> dict[str, Any]:
     """What evaluation.json holds of two candidates without champions."""
     gan = {
         "frechet_distance": estimate(20.0), "class_shift": estimate(0.25), "recall": estimate(0.7), "coverage": estimate(0.9),
+        "kid": estimate(0.4), "precision": estimate(0.4), "density": estimate(0.4), "memorisation": estimate(0.01),
     }  # fmt: skip
     vae = {metric: estimate(0.5 + i) for i, metric in enumerate(get_args(Metric))}
     entry = {"champion": None, "difference": None, "warnings": []}
@@ -51,7 +52,12 @@ def measured() -> dict[str, Any]:
         "anomaly_class": 8,
         "anomaly_name": "eights",
         "extractor": {"name": "digits-extractor", "sha256": "0123456789abcdef" * 4, "features": 32, "accuracy": 0.973},
-        "real_rows": {"recall": estimate(0.96), "coverage": estimate(0.97), "precision": 0.95, "density": 1.0},
+        "real_rows": {
+            "recall": estimate(0.96),
+            "coverage": estimate(0.97),
+            "precision": estimate(0.95),
+            "density": estimate(1.0),
+        },
         "frechet_floor": estimate(1.0),
         "frechet_untrained": estimate(2000.0),
         "frechet_vae_all_classes": estimate(33.0),
@@ -80,13 +86,17 @@ def everything() -> dict[str, Any]:
     found = with_champions()
     gan = found["models"]["gan"]
     gan["warnings"] = ["classes nearly missing from the samples: 3 (0.10%, 9.8% of the real rows)"]
-    gan["estimates"] |= {name: estimate(0.4) for name in ("kid", "precision", "density", "preference_win_rate")}
+    gan["estimates"]["preference_win_rate"] = estimate(0.4)
     gan["estimates"]["memorisation"] = NOTHING
     for detector in (found["models"]["vae"]["estimates"], found["baselines"]["kNN"]):
         detector["anomaly_recall_fpr1"] = estimate(0.6)
+    vae = found["models"]["vae"]
+    del vae["estimates"]["anomaly_recall_fpr01"]
+    vae["unmeasured"] = {"anomaly_recall_fpr01": "not enough samples: it needs at least 1000 normal test rows, got 289"}
+    vae["flagging"] = {"false_positive_rate": estimate(0.15), "recall": estimate(0.8)}
     preference = {"metric": "kid", "correlation": 0.62, "low": 0.41, "high": 0.78, "pairs": 1240}
     return found | {
-        "seeds": {"gan": [15.0, 17.0, 19.0]},
+        "seeds": {"gan": {"trainings": 3, "frechet_sd": 2.0, "seeds": [0, 1, 2]}},
         "judge": {"name": "digits-second@89abcdef", "frechet": {"gan": estimate(44.0)}},
         "preferences": [preference, preference | {"metric": "a judge of its own", "correlation": -0.1}],
     }

@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from regen.evaluation.comparison import PATHS, STEPS, class_shift, diversity, path_unevenness, sharpness
+from regen.evaluation.comparison import (
+    PATHS,
+    STEPS,
+    class_shift,
+    diversity,
+    measure_class_shift,
+    path_unevenness,
+    sharpness,
+)  # fmt: skip
 
 LABELS = st.lists(st.integers(0, 4), min_size=1, max_size=30).map(np.array)
 
@@ -121,3 +129,23 @@ def test_paths_run_between_consecutive_rows_and_are_as_many_as_allowed() -> None
     assert seen[0].shape == (STEPS + 1, PATHS, 3)
     torch.testing.assert_close(seen[0][0], latents[0::2][:PATHS])
     torch.testing.assert_close(seen[0][-1], latents[1::2][:PATHS])
+
+
+@given(st.integers(0, 2**16), st.sampled_from([0.0, 0.1, 0.4]))
+def test_the_interval_of_a_class_shift_holds_the_truth(seed: int, truth: float) -> None:
+    rng = np.random.default_rng(seed)
+    shares = np.full(10, 0.1) + np.repeat([truth / 5, -truth / 5], 5)
+
+    found = measure_class_shift(
+        rng.integers(10, size=400), rng.choice(10, 400, p=shares), n_classes=10, draws=100, seed=seed
+    ).estimate(0.9999)
+
+    assert found.low - 0.02 <= truth <= found.high + 0.02
+    assert found.low <= found.value <= found.high
+
+
+def test_equal_shares_are_told_from_others_by_the_interval() -> None:
+    even, odd = np.arange(500) % 10, np.arange(500) % 5
+
+    assert measure_class_shift(even, even, 10, draws=200, seed=0).estimate(0.95).low == 0
+    assert measure_class_shift(even, odd, 10, draws=200, seed=0).estimate(0.95).low > 0.3

@@ -214,7 +214,8 @@ def test_several_sets_are_averaged_and_resampled_by_real_rows() -> None:
     each = [Neighbourhoods.of(real, fake) for fake in fakes]
     assert found.recall.point == pytest.approx(np.mean([one.recall for one in each]))
     assert found.coverage.point == pytest.approx(np.mean([one.coverage for one in each]))
-    assert found.precision == pytest.approx(np.mean([one.precision for one in each]))
+    assert found.precision.point == pytest.approx(np.mean([one.precision for one in each]))
+    assert found.density.point == pytest.approx(np.mean([one.density for one in each]))
     assert found.coverage.replicates.mean() == pytest.approx(found.coverage.point, abs=0.02)  # no bias from repeats
     interval = found.coverage.estimate(0.95)
     assert interval.low < found.coverage.point < interval.high

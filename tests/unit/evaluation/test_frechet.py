@@ -13,9 +13,7 @@ from regen.evaluation import frechet
 from regen.evaluation.frechet import (
     Gaussian,
     Thin,
-    evenly,
     frechet_at_infinity,
-    frechet_by_class,
     frechet_distance,
     measure_frechet,
     summarise,
@@ -271,45 +269,6 @@ def test_the_extrapolated_distance_follows_the_seed() -> None:
 def test_what_gives_no_line_to_infinity_is_refused(n: int, m: int, d: int, sizes: int, words: str) -> None:
     with pytest.raises(EvaluationError, match=words):
         frechet_at_infinity(features(n, d, 0), features(m, d, 1), sizes)
-
-
-def test_each_class_is_measured_by_itself_on_as_many_rows_as_the_rarest_has() -> None:
-    real, fake = features(90, 3, 0), features(90, 3, 1)
-    labels = np.repeat([0, 1, 5], [20, 30, 40])
-
-    found = frechet_by_class(real, labels, fake, labels)
-
-    assert found.rows == 20
-    assert found.distances == {
-        one: frechet_distance(*(Gaussian.fit(evenly(side[labels == one], 20)) for side in (real, fake)))
-        for one in (0, 1, 5)
-    }
-
-
-def test_a_class_with_too_few_rows_on_either_side_is_named_and_not_scored() -> None:
-    real, fake = features(90, 3, 0), features(90, 3, 1)
-
-    found = frechet_by_class(real, np.repeat([0, 1, 2], [60, 28, 2]), fake, np.repeat([0, 1, 2], [60, 3, 27]), rows=20)
-
-    assert list(found.distances) == [0]
-    assert found.too_few == (1, 2)
-
-
-def test_a_class_needs_more_rows_than_there_are_features() -> None:
-    found = frechet_by_class(
-        features(20, 9, 0), np.repeat([0, 1], [15, 5]), features(20, 9, 1), np.repeat([0, 1], [15, 5])
-    )
-
-    assert found.rows == 10
-    assert found.too_few == (1,)
-
-
-@pytest.mark.parametrize(
-    ("real", "fake", "words"), [(4, 5, "5 real rows have 4 labels"), (5, 6, "5 fake rows have 6 labels")]
-)
-def test_a_label_a_row_is_wanted(real: int, fake: int, words: str) -> None:
-    with pytest.raises(EvaluationError, match=f"{words}; give one label a row"):
-        frechet_by_class(features(5, 2, 0), np.zeros(real, int), features(5, 2, 1), np.zeros(fake, int))
 
 
 @pytest.mark.parametrize("n", [0, 1])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torchmetrics.image.kid import poly_mmd
 
 from regen.core.errors import EvaluationError
-from regen.evaluation.kernel import kernel_distance, subset_kernel_distance
+from regen.evaluation.kernel import kernel_distance, measure_kernel, subset_kernel_distance
 
 SEEDS = st.integers(0, 10_000)
 CHUNKS = st.integers(1, 40)
@@ -119,3 +119,29 @@ def test_what_cannot_be_compared_is_refused(real: np.ndarray, fake: np.ndarray, 
 def test_subsets_larger_than_a_set_are_refused() -> None:
     with pytest.raises(EvaluationError, match="subsets of 6 need as many rows of each set, got 5 real and 9 fake ones"):
         subset_kernel_distance(normal(5, 0), normal(9, 0), rows=6)
+
+
+def test_the_measured_figure_is_the_mean_over_the_sets_and_pairs_with_another_models() -> None:
+    rng = np.random.default_rng(0)
+    real, *fakes = rng.normal(size=(4, 60, 5))
+
+    found = measure_kernel(real, fakes, draws=30, seed=0)
+    worse = measure_kernel(real, [fake + 1 for fake in fakes], draws=30, seed=0)
+
+    assert found.point == pytest.approx(np.mean([kernel_distance(real, fake) for fake in fakes]))
+    assert worse.minus(found).estimate(0.95).low > 0
+
+
+def test_the_measured_interval_holds_zero_for_equal_distributions_and_not_for_others() -> None:
+    rng = np.random.default_rng(1)
+    real, same = rng.normal(size=(2, 400, 8))
+
+    near, far = (measure_kernel(real, [fake], draws=200, seed=0).estimate(0.95) for fake in (same, same + 0.7))
+
+    assert near.low <= 0 <= near.high
+    assert far.low > 0
+
+
+def test_a_measured_kernel_distance_needs_sets_of_one_size() -> None:
+    with pytest.raises(EvaluationError, match="as many fake rows as real ones, got 3 and 4"):
+        measure_kernel(np.zeros((4, 2)), [np.zeros((3, 2))], draws=10, seed=0)

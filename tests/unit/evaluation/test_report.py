@@ -241,7 +241,8 @@ def test_the_comparison_sets_the_gan_beside_the_vae() -> None:
     assert rows["… GAN minus VAE on all classes, paired"][0] == "-13.0 [-13.1, -12.9]"
     assert rows["Modes found: recall"][::2] == ["0.700 [0.600, 0.800]", "1; real rows 0.96"]
     assert rows["Real rows with a sample near: coverage"][::2] == ["0.900 [0.800, 1.000]", "1; real rows 0.97"]
-    assert rows["Samples that could be real: precision"] == ["0.40", "0.80", "1"]
+    assert rows["Samples that could be real: precision"][::2] == ["0.400 [0.300, 0.500]", "1"]
+    assert rows["… as it would be for ever more rows: FD∞"] == ["14.0", "28.0", "0"]
     assert rows["Sharpness against real images"] == ["0.91", "1.82", "1"]
     assert rows["Diversity against real images"] == ["0.92", "1.84", "1"]
     assert rows["Latent path: largest step over mean step"] == ["1.50", "3.00", "1"]
@@ -255,11 +256,10 @@ def test_the_comparison_sets_the_gan_beside_the_vae() -> None:
 def test_the_comparison_takes_figures_with_intervals_where_they_are_there() -> None:
     rows = {question: answers for question, *answers in report.comparison_table(everything())}
 
-    assert rows["Samples that could be real: precision"] == ["0.400 [0.300, 0.500]", "not measured", "1"]
-    assert rows["Kernel distance (KID)"] == ["0.400 [0.300, 0.500]", "not measured", "0"]
+    assert rows["Preferred by people: win rate"][0] == "0.400 [0.300, 0.500]"
     assert rows["… by the second judge (never gated)"] == ["44.0 [43.9, 44.1]", "not measured", "0"]
     assert rows["Stability over seeds: sd of the Fréchet distance"][0] == "2.00 over 3 trainings"
-    assert rows["Memorisation: closeness to training rows"][0] == "not enough samples"
+    assert rows["Nearer to training rows than to others, share above ½"][0] == "not enough samples"
 
 
 def test_a_figure_that_was_not_measured_says_so() -> None:

@@ -108,8 +108,8 @@ def test_figures_that_differ_clearly_are_listed() -> None:
     ("seeds", "wanted"),
     [
         ({}, "needs 2 or more trainings"),
-        ({"gan": [15.0]}, "needs 2 or more trainings"),
-        ({"gan": [15.0, 17.0, 19.0]}, "2.00 over 3 trainings"),
+        ({"vae": {"trainings": 2, "frechet_sd": 1.0, "seeds": [0, 1]}}, "needs 2 or more trainings"),
+        ({"gan": {"trainings": 3, "frechet_sd": 2.0, "seeds": [0, 1, 2]}}, "2.00 over 3 trainings"),
     ],
 )
 def test_stability_is_the_spread_over_trainings_or_says_what_is_needed(seeds: dict, wanted: str) -> None:
@@ -118,3 +118,11 @@ def test_stability_is_the_spread_over_trainings_or_says_what_is_needed(seeds: di
 
 def test_figures_without_a_number_are_said_in_words() -> None:
     assert report_tables.say(NOTHING) == report_tables.plain(nan) == "not enough samples"
+
+
+def test_what_the_rows_cannot_tell_says_why_and_what_the_threshold_does_is_told() -> None:
+    rows = {row.label: row for row in report_tables.figure_rows("vae", everything())}
+
+    assert rows["Recall at 0.1 % false alarms"].candidate.startswith("not enough samples: it needs at least 1000")
+    assert rows["False alarms at the threshold"].candidate == "0.150 [0.050, 0.250]"
+    assert rows["Recall at the threshold"].candidate == "0.800 [0.700, 0.900]"

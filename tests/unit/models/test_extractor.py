@@ -1,14 +1,18 @@
 """The extractor: features and classes of each image, whatever its batch."""
 
+from typing import get_args
+
 import pytest
 import torch
 
+from regen.core.config import Network
 from regen.models.extractor import Extractor
 
 
+@pytest.mark.parametrize("network", get_args(Network))
 @pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32), (1, 9, 7)])
-def test_every_image_size_has_features_and_classes(shape: tuple[int, int, int]) -> None:
-    extractor, images = Extractor(shape, 2, 6, 10), torch.rand(3, *shape)
+def test_every_image_size_has_features_and_classes(shape: tuple[int, int, int], network: Network) -> None:
+    extractor, images = Extractor(shape, 2, 6, 10, network), torch.rand(3, *shape)
 
     assert extractor(images).shape == (3, 10)
     assert extractor.features(images).shape == (3, 6)

@@ -11,6 +11,7 @@ from regen.core.config import GanConfig, VaeConfig
 from regen.core.environment import embedded
 from regen.core.workspace import Workspace
 from regen.models import storage
+from regen.models.extractor import Extractor
 from regen.registry import packaging, tracking, versions
 from regen.registry.tracking import Run
 from regen.registry.versions import Version
@@ -43,6 +44,12 @@ def log_network(run: Run, kind: str, folder: Path) -> str:
             folder, "vae", vae.build(small, SHAPE, n_reference=4, seed=0), shape=SHAPE, network="mlp", width=2,
             latent_dim=4, n_reference=4, neighbours=2, draws=2,
         )  # fmt: skip
+    elif kind == "extractor":
+        arguments = {"shape": SHAPE, "width": 1, "features": 3, "n_classes": 2}
+        storage.save(folder, "extractor", Extractor(**arguments), **arguments)
+        storage.save(folder, "judge", Extractor(**arguments, network="mlp"), **arguments, network="mlp")
+        for name in packaging.BESIDE["extractor"]:
+            (folder / name).write_text("of the training")
     else:
         generator, _ = gan.build(GanConfig(network="mlp", width=2, latent_dim=4), SHAPE, 0, CLASSES)
         arguments = {"shape": SHAPE, "network": "mlp", "width": 2, "latent_dim": 4, "classes": CLASSES}
@@ -68,7 +75,7 @@ def made_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
         use_store(workspace, monkeypatch)
         tracking.open_store(workspace)
         run = Run.of_key(workspace, "digits", "digits", "key", {})
-        uris = {kind: log_network(run, kind, root / kind) for kind in ("vae", "gan")}
+        uris = {kind: log_network(run, kind, root / kind) for kind in ("vae", "gan", "extractor")}
     return Store(workspace, run, uris)
 
 

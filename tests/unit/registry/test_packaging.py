@@ -64,7 +64,7 @@ def test_the_code_comes_from_the_model_itself(consumed, made_store):
     assert Path(consumed["code"]).is_relative_to(made_store.workspace.mlruns / "artifacts")
 
 
-@pytest.mark.parametrize("kind", ["vae", "gan"])
+@pytest.mark.parametrize("kind", ["vae", "gan", "extractor"])
 def test_nothing_in_a_package_is_a_pickle(store, kind):
     found = [path for path in artifacts(store.uris[kind]).rglob("*") if path.is_file()]
 
@@ -73,7 +73,7 @@ def test_nothing_in_a_package_is_a_pickle(store, kind):
     assert not [path for path in found if path.read_bytes()[:2] in (b"\x80\x04", b"\x80\x05", b"PK")]
 
 
-@pytest.mark.parametrize("kind", ["vae", "gan"])
+@pytest.mark.parametrize("kind", ["vae", "gan", "extractor"])
 def test_a_package_has_a_signature_an_example_a_card_and_pinned_requirements(store, kind):
     import mlflow
 
@@ -182,3 +182,29 @@ def test_the_network_behind_a_version_is_rebuilt_by_our_own_factory(store):
 def test_a_model_that_is_not_there_is_a_registry_error(store):
     with pytest.raises(RegistryError, match="loading models:/nowhere/1"):
         packaging.load_network("vae", "models:/nowhere/1")
+
+
+def test_the_extractor_gives_as_many_features_as_its_signature_says(store):
+    import mlflow
+
+    model = mlflow.pyfunc.load_model(store.uris["extractor"])
+
+    given = model.predict(np.arange(2 * 64, dtype=np.uint8).reshape(2, 8, 8, 1))
+
+    assert given.shape == (2, 3)
+    assert given.dtype == np.float32
+    assert mlflow.models.get_model_info(store.uris["extractor"]).signature.outputs.inputs[0].shape == (-1, 3)
+
+
+def test_an_extractor_is_taken_up_again_with_its_judge_and_what_was_recorded_of_it(store, tmp_path):
+    packaging.fetch(store.uris["extractor"], tmp_path)
+
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "extractor.json", "extractor.safetensors", "judge.json", "judge.safetensors", "curve.csv", "admission.json",
+    }  # fmt: skip
+    assert packaging.load_network("judge", store.uris["extractor"]).classifier.out_features == 2
+
+
+@pytest.mark.parametrize("kind", ["vae", "gan", "extractor"])
+def test_a_package_tells_the_shape_of_its_images(store, kind):
+    assert packaging.shape_of(kind, store.uris[kind]) == (1, 8, 8)

@@ -192,3 +192,20 @@ def test_training_seconds_come_from_the_speed_of_each_stretch_the_last_word_coun
     run.log_metrics({tracking.SPEED: 50.0}, step=200)
 
     assert (first, run.training_seconds()) == (15.0, 12.0)
+
+
+def test_a_new_run_is_another_one_each_time_and_is_found_by_its_id(store):
+    one, two = (Run.new(store.workspace, "anew", "evaluate", {"colour": "red"}) for _ in range(2))
+
+    one.close()
+
+    assert one != two
+    assert Run.find(one.id) == one
+    assert one.data().tags["colour"] == "red"
+    assert status_of(one) == "FINISHED"
+    assert Run.find("0" * 32) is None
+
+
+def test_a_run_knows_the_models_that_were_logged_in_it(store):
+    assert set(store.run.model_uris()) >= set(store.uris.values())
+    assert Run.new(store.workspace, "anew", "empty", {}).model_uris() == []

@@ -101,3 +101,22 @@ def test_a_verdict_stays_with_the_version(store):
     found = versions.by_number("judged", 1)
     assert (found.verdict, found.reasons) == ("REJECT", ("floor not met",))
     assert "at least 0.9" in found.tags["regen.ledger"]
+
+
+def test_an_unknown_version_or_alias_is_answered_with_those_that_there_are(store):
+    versions.point(store.register("aliased"), versions.CHAMPION)
+    store.register("aliased")
+
+    with pytest.raises(RegistryError, match=r"aliased has no version 9; it has 2, 1 \(champion\)"):
+        versions.by_number("aliased", 9)
+    with pytest.raises(RegistryError, match=r"aliased has no previous, but 2, 1 \(champion\)"):
+        versions.resolve("aliased@previous")
+
+
+def test_an_alias_names_the_version_it_was_last_pointed_at(store):
+    first, second = store.register("pointed"), store.register("pointed")
+
+    for version in (first, second, first):
+        versions.point(version, versions.CHAMPION)
+
+    assert versions.by_alias("pointed", versions.CHAMPION).number == 1

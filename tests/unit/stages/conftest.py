@@ -2,19 +2,29 @@
 
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+import torch
 
 from regen.core.config import DataConfig, load
 from regen.core.workspace import Workspace
 from regen.data import sources, versions
-from regen.stages import progress
+from regen.registry import tracking
+from regen.stages import prepare, progress
 from regen.stages.base import Context
 from tests.conftest import make_project
+from tests.unit.registry.conftest import use_store
 
 Open = Callable[..., Context]
+TINY = {
+    "gan.images": "640", "gan.batch_size": "64", "gan.width": "1", "gan.augment_probability": "0.0",
+    "vae.images": "640", "vae.width": "1", "vae.latent_dim": "4", "extractor.images": "640",
+    "training.log_every_images": "128", "training.checkpoint_every_images": "320",
+}  # fmt: skip
+"""Overrides under which a training takes a second."""
 
 
 @pytest.fixture(scope="session")
@@ -68,3 +78,39 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> Shown:
     kept = Shown()
     monkeypatch.setattr(progress, "_current", kept)
     return kept
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty tracking database; making one takes longer than these trainings."""
+    workspace = Workspace(tmp_path_factory.mktemp("database"))
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        use_store(workspace, monkeypatch)
+        tracking.open_store(workspace)
+    with sqlite3.connect(workspace.mlruns / "mlflow.db") as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return workspace.mlruns / "mlflow.db"
+
+
+def make_ready(root: Path, monkeypatch: pytest.MonkeyPatch, database: Path, **overrides: str) -> Context:
+    """Opens the project in `root` with its rows prepared and a tracking store of its own."""
+    settings = TINY | {name.replace("__", "."): value for name, value in overrides.items()}
+    context = Context(Workspace(root), load(root / "params.yaml", settings))
+    use_store(context.workspace, monkeypatch)
+    if not context.workspace.mlruns.exists():
+        context.workspace.mlruns.mkdir()
+        shutil.copy(database, context.workspace.mlruns)
+    threads = torch.get_num_threads()
+    prepare.prepare(context)
+    torch.set_num_threads(threads)
+    return context
+
+
+@pytest.fixture
+def ready(root: Path, monkeypatch: pytest.MonkeyPatch, database: Path) -> Open:
+    """Opens this test's own project, ready for training."""
+
+    def call(**overrides: str) -> Context:
+        return make_ready(root, monkeypatch, database, **overrides)
+
+    return call

@@ -44,7 +44,7 @@ def test_images_are_found_at_every_depth(folder: Path) -> None:
 
     assert len(found.files) == 10
     assert set(found.files) >= {"0.png", "deep/er/1.png"}
-    assert sorted(embed(found, Means(), 8, silent, skip_bad=False).features[:, 0]) == list(range(10))
+    assert sorted(embed(found, Means(), 8, silent, skip_bad=False).features.rows[:, 0]) == list(range(10))
 
 
 @pytest.mark.parametrize("ending", ["png", "jpg", "webp", "tiff"])
@@ -53,7 +53,7 @@ def test_every_format_is_read(tmp_path: Path, ending: str) -> None:
 
     found = embed(pictures("REAL", tmp_path), Means(), 8, silent, skip_bad=False)
 
-    np.testing.assert_allclose(found.features, 100, atol=2)
+    np.testing.assert_allclose(found.features.rows, 100, atol=2)
 
 
 def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_only_as_many_as_wanted_are_read(folder: Path) -> None:
 
     found = embed(pictures("REAL", folder).drawn(4, 0), Means(), 8, lambda *given: told.append(given), skip_bad=False)
 
-    assert found.features.shape == (4, 1)
+    assert found.features.rows.shape == (4, 1)
     assert told == [("images of REAL", 4, 4)]
 
 
@@ -98,7 +98,7 @@ def test_skipped_images_are_told_of_and_others_stand_in_for_them(folder: Path) -
 
     found = embed(replace(pictures("REAL", folder), n=4), Means(), 8, silent, skip_bad=True)
 
-    assert found.features.shape == (4, 1)
+    assert found.features.rows.shape == (4, 1)
     assert [file for file, _ in found.skipped] == ["00bad.png"]
 
 
@@ -107,7 +107,7 @@ def test_a_folder_of_bad_images_alone_gives_no_features(tmp_path: Path) -> None:
 
     found = embed(pictures("REAL", tmp_path), Means(), 8, silent, skip_bad=True)
 
-    assert found.features.shape == (0, 1)
+    assert len(found.features) == 0
 
 
 def test_the_common_side_is_the_shorter_one_of_all(tmp_path: Path) -> None:
@@ -138,7 +138,10 @@ def test_the_default_extractor_needs_no_file() -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("vgg", "there is no extractor vgg; name random-conv-v1, or inception:FILE for FID"),
+        (
+            "vgg",
+            "there is no extractor vgg; name random-conv-v1, inception:FILE for FID, or a project.s own, PROJECT-extractor",
+        ),
         ("inception", "there is no extractor inception; name"),
         ("inception:nowhere.pth", "nowhere.pth is no file; name pt_inception-2015-12-05-6726825d.pth"),
     ],

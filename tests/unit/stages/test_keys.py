@@ -5,7 +5,7 @@ import pytest
 from regen.core.errors import StaleDataError
 from regen.data import versions
 from regen.stages import base
-from regen.stages.base import AFTER, READS
+from regen.stages.base import AFTER, READS, SEEDLESS
 from regen.stages.catalogue import STAGES
 
 ALL = set(READS)
@@ -31,7 +31,9 @@ def changed(before, after):
         ("evaluation.bootstrap_draws", "60", {"evaluate", "register", "promote"}),
         ("gate.mode", "dry-run", {"promote"}),
         ("data.test_share", "0.3", ALL),
-        ("seed", "1", ALL),
+        ("data.split_seed", "1", ALL),
+        ("seed", "1", ALL - set(SEEDLESS)),
+        ("extractor.judge", "transformer", {"train_extractor", "evaluate", "register", "promote"}),
         ("training.threads", "2", ALL),
         ("training.devices", "2", ALL),
         ("training.precision", "bf16", ALL),

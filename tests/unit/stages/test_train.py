@@ -1,8 +1,6 @@
 """The train stage: what it leaves behind, what MLflow is told, and that several processes are one stage to the outside."""
 
 import json
-import shutil
-import sqlite3
 
 import numpy as np
 import pytest
@@ -10,48 +8,9 @@ import torch
 from safetensors.torch import load_file
 
 from regen.core.errors import DeviceError, DivergenceError, ValidationError
-from regen.core.workspace import Workspace
 from regen.models import storage
-from regen.registry import tracking
 from regen.registry.tracking import SPEED, Run
 from regen.stages import prepare, train
-from tests.unit.registry.conftest import use_store
-
-TINY = {
-    "gan.images": "640", "gan.batch_size": "64", "gan.width": "1", "gan.augment_probability": "0.0",
-    "vae.images": "640", "vae.width": "1", "vae.latent_dim": "4", "extractor.images": "640",
-    "training.log_every_images": "128", "training.checkpoint_every_images": "320",
-}  # fmt: skip
-
-
-@pytest.fixture(scope="session")
-def database(tmp_path_factory):
-    """An empty tracking database; making one takes longer than these trainings."""
-    workspace = Workspace(tmp_path_factory.mktemp("database"))
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        use_store(workspace, monkeypatch)
-        tracking.open_store(workspace)
-    with sqlite3.connect(workspace.mlruns / "mlflow.db") as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return workspace.mlruns / "mlflow.db"
-
-
-@pytest.fixture
-def ready(open_project, monkeypatch, database):
-    """Opens the project with its rows prepared and a tracking store of its own."""
-
-    def call(**overrides):
-        context = open_project(TINY | {name.replace("__", "."): value for name, value in overrides.items()})
-        use_store(context.workspace, monkeypatch)
-        if not context.workspace.mlruns.exists():
-            context.workspace.mlruns.mkdir()
-            shutil.copy(database, context.workspace.mlruns)
-        threads = torch.get_num_threads()
-        prepare.prepare(context)
-        torch.set_num_threads(threads)
-        return context
-
-    return call
 
 
 def run_of(context, kind):

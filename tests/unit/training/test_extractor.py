@@ -3,7 +3,8 @@
 import torch
 
 from regen.core.config import ExtractorConfig
-from regen.training.extractor import build, train_extractor
+from regen.models.mlp import MlpHead
+from regen.training.extractor import build, train_extractor, train_judge
 from regen.training.rows import Rows
 from regen.training.runtime import Runtime
 
@@ -37,3 +38,16 @@ def test_untrained_weights_follow_the_seed() -> None:
 
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
+
+
+def test_the_judge_is_another_network_with_half_the_budget_and_learns_too() -> None:
+    images, classes = stripes(90, 0)
+    rows, runtime = Rows.of(images, classes), Runtime(log_every_images=50 * 16)
+
+    judge = train_judge(CONFIG, rows, 3, 0, runtime)
+
+    unseen, theirs = stripes(60, 1)
+    assert isinstance(judge.extractor.body, MlpHead)
+    assert judge.curve[-1]["images"] == CONFIG.images // 2
+    assert (judge.extractor.classes(unseen) == theirs).float().mean() > 0.95
+    assert judge.extractor.classifier.in_features == CONFIG.features
