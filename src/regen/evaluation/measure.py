@@ -190,7 +190,7 @@ def measure_vae(vae: Vae, dataset: Dataset, extractor: Extractor, config: Evalua
     return replace(whole, figures=figures, unmeasured=recalls.unmeasured, flagging=flagging)
 
 
-def measure_baselines(dataset: Dataset, config: EvaluationConfig, seed: int) -> dict[str, dict[str, Estimate]]:
+def measure_baselines(dataset: Dataset, config: EvaluationConfig, seed: int) -> dict[str, dict[Metric, Estimate]]:
     """AUC and AP of the other detectors, fitted on the VAE's own training rows; empty without an anomaly class."""
     if dataset.anomaly_class is None:
         return {}

@@ -47,13 +47,15 @@ class _Linearised(torch.autograd.Function):
         ctx: Any, net: nn.Sequential, inputs: Float[Tensor, "n c h w"], seeds: Float[Tensor, "n o"], *weights: Tensor
     ) -> tuple[Float[Tensor, " n"], Float[Tensor, "n c h w"]]:
         seen, values, found = [], inputs, iter(weights)
-        pairs = [(next(found), next(found)) if isinstance(layer, nn.Conv2d | nn.Linear) else None for layer in net]
+        pairs: list[tuple[Tensor, ...]] = [
+            (next(found), next(found)) if isinstance(layer, nn.Conv2d | nn.Linear) else () for layer in net
+        ]
         for layer, pair in zip(net, pairs, strict=True):
             seen.append(values)  # a leaky ReLU's becomes its output, whose sign tells as much
             if isinstance(layer, nn.LeakyReLU):
                 values = F.leaky_relu_(values, layer.negative_slope)
             else:
-                values = values.flatten(1) if pair is None else _affine(layer, values, *pair)
+                values = _affine(layer, values, *pair) if pair else values.flatten(1)
         signals: list[Tensor | None] = [None] * len(net)
         signal = seeds
         for place in reversed(range(len(net))):
