@@ -38,7 +38,7 @@ from regen.training.losses import LOSSES
 from regen.training.rows import Rows
 from regen.training.runtime import Runtime, prepare_process
 
-IMAGES = {"digits": 192_000, "fashion-mnist": 128_000}
+IMAGES = {"digits": 192_000, "fashion-mnist": 64_000}
 SEEDS = (0, 1)
 GRID = 5
 MODE_SPREAD = 0.05

@@ -188,7 +188,7 @@ def test_commands_work_from_a_folder_below_the_project(project, regen_json):
     below = replace(project, root=project.root / "outputs" / "digits")
 
     assert regen_json(below, "data", "status")["clean"]
-    assert len(regen_json(below, "models")["versions"]) == 4
+    assert len(regen_json(below, "models")["versions"]) == 5  # two of each kind, and the extractor
 
 
 def test_a_moved_project_is_mended_by_doctor(project, regen_here, regen_json, tmp_path):

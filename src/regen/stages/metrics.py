@@ -165,10 +165,9 @@ def _score_images(paths: Mapping[str, Path], options: Options, watch: Watch) -> 
     spec = extractor.spec
     figures = _distances(real, fake, options.seed, watch, is_fid=spec.id == ORIGINAL)
     if "CONTROL" in sets:
-        found = measure_memorisation(fake.rows, real.rows, sets["CONTROL"].features.rows, CONFIDENCE)
-        figures["nearer_than_control"] = Figure(
-            "Nearer to REAL than to CONTROL, share", "0.5", found.nearer_to_training
-        )
+        control = sets["CONTROL"].features.rows
+        nearer = measure_memorisation(fake.rows, real.rows, control, CONFIDENCE).nearer_to_training
+        figures["nearer_than_control"] = Figure("Nearer to REAL than to CONTROL, share", "0.5", nearer)
     about = {**asdict(spec), "digest": spec.digest, "space": spec.space, "compared_at": side}
     skipped = {called: one.skipped for called, one in sets.items() if one.skipped}
     return Scores("images", len(real), options.seed, figures, extractor=about, skipped=skipped)
