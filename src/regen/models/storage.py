@@ -12,11 +12,12 @@ from regen.core import files
 from regen.core.errors import DataError
 from regen.models.extractor import Extractor
 from regen.models.gan import Discriminator, Generator
+from regen.models.reward import RewardEnsemble
 from regen.models.vae import Vae
 
 KINDS: dict[str, type[nn.Module]] = {
     "vae": Vae, "generator": Generator, "discriminator": Discriminator, "extractor": Extractor,
-    "judge": Extractor,
+    "judge": Extractor, "reward": RewardEnsemble,
 }  # fmt: skip
 
 

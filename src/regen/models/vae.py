@@ -137,14 +137,20 @@ class Vae(nn.Module):
         """
         if classes is None:
             classes = draw_classes(self.class_shares, n, generator)
+        latents = self.draw_latents(classes, generator, refitted=refitted)
+        return torch.cat([self.decode(batch).cpu() for batch in latents.to(self.log_sigma.device).split(1024)])
+
+    def draw_latents(
+        self, classes: Classes, generator: torch.Generator, *, refitted: bool = True
+    ) -> Float[Tensor, "n d"]:
+        """Latents of the given classes from the refitted prior, else from N(0, I); on the CPU."""
         of = classes.cpu()
         component = torch.multinomial(self.mixture_weights.cpu()[of], 1, generator=generator).squeeze(1)
-        latents = torch.randn(n, self.latent_dim, 1, generator=generator)
+        latents = torch.randn(len(of), self.latent_dim, 1, generator=generator)
         if refitted:
             latents = self.mixture_factors.cpu()[of, component] @ latents
             latents += self.mixture_means.cpu()[of, component].unsqueeze(-1)
-        device = self.log_sigma.device
-        return torch.cat([self.decode(batch).cpu() for batch in latents.squeeze(-1).to(device).split(1024)])
+        return latents.squeeze(-1)
 
     @torch.no_grad()
     def negative_elbo(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, " n"]:

@@ -155,8 +155,13 @@ def _require_two(held_out: Rows) -> None:
 
 
 @torch.no_grad()
-def calibrate(vae: Vae, reference: Rows, held_out: Rows, config: VaeConfig, seed: int) -> None:
+def calibrate(
+    vae: Vae, reference: Rows, held_out: Rows, config: VaeConfig, seed: int, *, refits_prior: bool = True
+) -> None:
     """Fits what is not learned by gradient: σ and the score's scale to `held_out`, prior and reference rows to `reference`.
+
+    Args:
+        refits_prior: whether the prior is fitted anew; not where it has been moved on purpose.
 
     Raises:
         DataError: fewer than two rows are held out.
@@ -175,7 +180,8 @@ def calibrate(vae: Vae, reference: Rows, held_out: Rows, config: VaeConfig, seed
     vae.reference.copy_(mean)
     vae.reference_spread[0] = neighbours.spread(mean, LOCAL)
     vae.reference_spread[1] = neighbours.spread(F.normalize(vae.reference_pixels), LOCAL)
-    _refit_prior(vae, mean.cpu(), log_variance.cpu(), reference.classes.cpu(), seed)
+    if refits_prior:
+        _refit_prior(vae, mean.cpu(), log_variance.cpu(), reference.classes.cpu(), seed)
     for row, part in enumerate(vae.score_parts(normal)):
         vae.calibration[row] = torch.stack([part.mean(), part.std().clamp_min(1e-6)])
     vae.threshold.copy_(torch.quantile(vae.anomaly_score(normal), config.flag_quantile))
@@ -192,10 +198,11 @@ def _refit_prior(
     for part in range(len(vae.class_shares)):
         mine = draws[(classes == part).numpy()]
         if len(mine) > 1:
-            _fit_mixture(vae, part, mine, derive(seed, "vae", "mixture", part) % 2**32)
+            fit_mixture(vae, part, mine, derive(seed, "vae", "mixture", part) % 2**32)
 
 
-def _fit_mixture(vae: Vae, part: int, draws: Float[np.ndarray, "m d"], seed: int) -> None:
+def fit_mixture(vae: Vae, part: int, draws: Float[np.ndarray, "m d"], seed: int) -> None:
+    """Makes a Gaussian mixture fitted to the draws the prior of one class."""
     from sklearn.mixture import GaussianMixture
 
     components = min(COMPONENTS, max(len(draws) // ROWS_A_COMPONENT, 1))

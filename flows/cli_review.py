@@ -1,0 +1,286 @@
+"""`regen review` and `regen votes`: the page on which people judge pairs, and what is done with their votes."""
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from flows.cli_base import (
+    Group,
+    as_json,
+    cli,
+    config_option,
+    example,
+    open_project,
+    open_workspace,
+    overrides,
+    print_json,
+)
+
+if TYPE_CHECKING:
+    from regen.preferences.agreement import Agreement, Share
+    from regen.preferences.store import Store
+
+FORMATS = ("parquet", "jsonl", "trl", "labelstudio")
+campaign_option = click.option("--campaign", type=click.IntRange(1), help="Its number.  [default: the newest]")
+
+
+@cli.command(
+    epilog=example(
+        "regen review",
+        "regen review --model digits-gan@champion --pairs 400 --need 3",
+        "regen review --pairs 1000 --simulate",
+        "regen review configs/fashion_mnist.yaml --guidelines guidelines.txt --port 8400",
+    )
+)
+@config_option
+@click.option("--model", help="Whose samples people judge: NAME, NAME@ALIAS or NAME/NUMBER.  [default: PROJECT-gan]")
+@click.option(
+    "--pairs", type=click.IntRange(4, 100_000), help="How many pairs, known ones and repeats included.  [default: 200]"
+)
+@click.option("--need", type=click.IntRange(1, 100), help="How many people judge each pair.  [default: 1]")
+@click.option("--guidelines", type=click.Path(path_type=Path), help="A text file that says what to look for.")
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="The address to listen on; others reach only another one."
+)
+@click.option("--port", default=8321, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
+@click.option("--allow-host", multiple=True, metavar="NAME", help="A name by which browsers may ask for the page.")
+@click.option(
+    "--simulate", is_flag=True, help="Let simulated people of a known taste vote instead of serving the page."
+)
+@overrides
+@as_json
+def review(
+    config: Path, model: str | None, pairs: int | None, need: int | None, guidelines: Path | None, host: str, port: int,
+    allow_host: tuple[str, ...],
+    simulate: bool, settings: tuple[str, ...], as_json: bool,
+) -> None:  # fmt: skip
+    """Serve the page on which people say which of two samples is better; Ctrl-C ends it, what was sent is kept.
+
+    The first call about a model's version opens a campaign and prints a reviewer's token, once; later calls go on with it.
+    Votes are kept in .regen/votes.db, or where REGEN_VOTES says (postgresql://USER@HOST/DATABASE).
+    """
+    from regen.stages import review as stage
+    from regen.web.server import serve
+    from regen.web.settings import LOOPBACK, Settings
+
+    text = None if guidelines is None else stage.read_guidelines(guidelines.expanduser().absolute())
+    context = open_project(config, settings)
+    store = stage.open_store(context.workspace)
+    opened = stage.open_review(
+        context.workspace, store, model or context.config.model_name("gan"), context.config.seed, pairs, need, text
+    )
+
+    if simulate:
+        _simulate(context, store, opened.campaign.id, need or 1, as_json=as_json)
+        return
+
+    def say(address: str) -> None:
+        campaign = opened.campaign
+        if as_json:
+            print_json({"address": address, "token": opened.token, "new": opened.is_new, "campaign": asdict(campaign)})
+            return
+        click.echo(f"Campaign {campaign.id} about {campaign.subject}: {campaign.votes} of {campaign.wanted} votes")
+        click.echo(f"Page     {address}")
+        if opened.token:
+            click.echo(f"Token    {opened.token}   of {opened.reviewer}; it is shown this once")
+        else:
+            click.echo("Token    as handed out before; regen votes annotators add NAME makes another")
+        click.echo("Ctrl-C ends the page; votes are kept.")
+
+    hosts = (*LOOPBACK, *(() if host in ("0.0.0.0", "::") else (host,)), *allow_host)  # noqa: S104  # compared, not bound
+    try:
+        serve(store, Settings(opened.campaign.id, stage.images_folder(context.workspace), hosts), host, port, say)
+    except KeyboardInterrupt:
+        click.echo("The page has ended; the votes are kept.", err=True)
+
+
+def _simulate(context: Any, store: "Store", number: int, n_people: int, *, as_json: bool) -> None:
+    from regen.preferences import campaigns
+    from regen.stages.simulate import simulate_votes
+
+    votes = simulate_votes(context.workspace, store, number, n_people, context.config.seed)
+    found = campaigns.get(store, number)
+    if as_json:
+        print_json({"simulated": votes, "campaign": asdict(found)})
+    else:
+        click.echo(f"{votes} simulated votes in campaign {number}: {found.votes} of {found.wanted}")
+
+
+@cli.group(
+    cls=Group,
+    epilog=example("regen votes agreement", "regen votes export --training", "regen votes annotators add ada"),
+)
+def votes() -> None:
+    """Votes of a review: export, import, agreement, and who may vote."""
+
+
+def _open() -> "tuple[Any, Store]":
+    from regen.stages import review as stage
+
+    workspace = open_workspace()
+    return workspace, stage.open_store(workspace)
+
+
+@votes.command("export", epilog=example("regen votes export", "regen votes export --format trl --out pairs.jsonl"))
+@campaign_option
+@click.option("--format", "form", type=click.Choice(FORMATS), default="parquet", show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), help="The file.  [default: votes/campaign-NUMBER.parquet]")
+@click.option(
+    "--training", is_flag=True, help="Only votes that a reward may learn from, at most 30% of them one person's."
+)
+@as_json
+def votes_export(campaign: int | None, form: Any, out: Path | None, training: bool, as_json: bool) -> None:
+    """Write a campaign's votes to a file."""
+    from regen.stages import review as stage
+
+    workspace, store = _open()
+    target, n, n_people = stage.export_votes(workspace, store, campaign, form, out, training=training)
+    if as_json:
+        print_json({"out": str(target), "votes": n, "people": n_people, "format": form})
+    else:
+        click.echo(f"{n} votes of {n_people} people: {target}")
+
+
+@votes.command("import", epilog=example("regen votes import votes/campaign-1.parquet"))
+@click.argument("file", type=click.Path(path_type=Path))
+@as_json
+def votes_import(file: Path, as_json: bool) -> None:
+    """Record the votes of a FILE that an export wrote: all of them, or none when a row is broken."""
+    from regen.stages import review as stage
+
+    new, n = stage.import_votes(_open()[1], file)
+    if as_json:
+        print_json({"new": new, "votes": n})
+    else:
+        click.echo(f"{new} new votes; {n - new} of {n} were recorded already")
+
+
+@votes.command("agreement", epilog=example("regen votes agreement", "regen votes agreement --campaign 2 --json"))
+@campaign_option
+@as_json
+def votes_agreement(campaign: int | None, as_json: bool) -> None:
+    """Say how far votes can be relied on: among people, with themselves, with known answers; and side bias."""
+    from regen.preferences import agreement, campaigns, export, history
+
+    store = _open()[1]
+    number = campaigns.choose(store, campaign).id
+    found = agreement.measure(export.votes(store, number))
+    broken = history.first_broken(store)
+    if as_json:
+        print_json({"campaign": number, **found.to_json(), "first_broken_event": broken})
+    else:
+        _print_agreement(number, found, broken)
+
+
+def _print_agreement(number: int, found: "Agreement", broken: int | None) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    click.echo(f"Campaign {number}: {found.votes} votes of {found.people} people")
+    if found.alpha.is_finite:
+        click.echo(
+            f"  Krippendorff's α {found.alpha} on {found.shared} pairs that two or more judged (1 full agreement, 0 chance)"
+        )
+    for label, share in (
+        ("votes for the left side", found.left), ("pairs seen twice and judged alike", found.repeats),
+        ("known pairs answered rightly", found.gold), ("votes under 0.3 s", found.fast),
+    ):  # fmt: skip
+        if share.of:
+            click.echo(f"  {label}: {_show(share)}")
+    for note in found.notes:
+        click.echo(f"  note: {note}")
+    click.echo(f"  history: {'whole' if broken is None else f'BROKEN from event {broken} on'}")
+    table = Table("annotator", "votes", "agrees with others", "known pairs", "seen twice", "left", "skips", "seconds")
+    for one in found.each:
+        shares = (one.agrees, one.gold, one.repeats, one.left, one.skips)
+        table.add_row(one.annotator, str(one.votes), *map(_show, shares), f"{one.median_seconds:.1f}")
+    Console().print(table)
+
+
+def _show(share: "Share") -> str:
+    return f"{share.estimate} of {share.of}" if share.of else "–"
+
+
+@votes.command("close", epilog=example("regen votes close 1"))
+@click.argument("campaign", type=click.IntRange(1))
+@as_json
+def votes_close(campaign: int, as_json: bool) -> None:
+    """End a CAMPAIGN: nobody can vote in it any more, and the next review opens a new one."""
+    from regen.preferences import campaigns
+
+    store = _open()[1]
+    campaigns.close(store, campaign)
+    found = campaigns.get(store, campaign)
+    if as_json:
+        print_json(asdict(found))
+    else:
+        click.echo(f"campaign {campaign} is closed with {found.votes} of {found.wanted} votes")
+
+
+@votes.group(cls=Group, epilog=example("regen votes annotators list", "regen votes annotators add ada"))
+def annotators() -> None:
+    """Who may vote: people known by tokens."""
+
+
+@annotators.command("list", epilog=example("regen votes annotators list --json"))
+@as_json
+def annotators_list(as_json: bool) -> None:
+    """List everybody with the state of their tokens; the tokens themselves cannot be read."""
+    from regen.preferences import people
+
+    everyone = people.everyone(_open()[1])
+    if as_json:
+        print_json([asdict(person) for person in everyone])
+        return
+    for person in everyone:
+        end = "for ever" if person.expires is None else f"until {_day(person.expires)}"
+        state = f"revoked {_day(person.revoked)}" if person.revoked is not None else f"good {end}"
+        click.echo(f"{person.name:20} {person.role:9} {state}")
+
+
+def _day(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).date().isoformat()
+
+
+@annotators.command(
+    "add", epilog=example("regen votes annotators add ada", "regen votes annotators add ops --role admin --days 7")
+)
+@click.argument("name")
+@click.option(
+    "--role",
+    type=click.Choice(["reviewer", "admin"]),
+    default="reviewer",
+    show_default=True,
+    help="admin also opens the API.",
+)
+@click.option(
+    "--days", type=click.IntRange(1, 36_500), default=90, show_default=True, help="How long the token is good for."
+)
+@as_json
+def annotators_add(name: str, role: str, days: int, as_json: bool) -> None:
+    """Make NAME somebody who may vote, and print their token, once."""
+    from regen.preferences import people
+    from regen.preferences.tables import Role
+
+    token = people.add(_open()[1], name, Role(role), days)
+    if as_json:
+        print_json({"name": name, "role": role, "token": token})
+    else:
+        click.echo(f"{name}'s token, shown this once: {token}")
+
+
+@annotators.command("revoke", epilog=example("regen votes annotators revoke ada"))
+@click.argument("name")
+@as_json
+def annotators_revoke(name: str, as_json: bool) -> None:
+    """End NAME's token and sessions at once; their votes stay."""
+    from regen.preferences import people
+
+    people.revoke(_open()[1], name)
+    if as_json:
+        print_json({"name": name, "state": "revoked"})
+    else:
+        click.echo(f"{name}'s token is revoked; their votes stay")

@@ -1,0 +1,1 @@
+"""Migrations of the vote store, oldest first, as Alembic reads them."""
