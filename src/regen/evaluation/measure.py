@@ -20,7 +20,7 @@ from regen.evaluation.diversity import Diversity, MissingClass
 from regen.evaluation.frechet import Features, frechet_at_infinity, measure_frechet
 from regen.evaluation.intervals import Estimate, Replicated, mean_of
 from regen.evaluation.kernel import measure_kernel
-from regen.evaluation.memorisation import measure_memorisation
+from regen.evaluation.memorisation import measure_memorised
 from regen.models.extractor import Extractor
 from regen.models.gan import Generator
 from regen.models.networks import to_pixels, to_tensor
@@ -111,7 +111,6 @@ def measure_samples(
     sets = np.split(fake, config.sample_sets)
     frechet = measure_frechet(real, sets, draws, derive(seed, "frechet"))
     found = diversity.measure_diversity(real, sets, draws, derive(seed, "diversity"))
-    nearer = measure_memorisation(fake, seen, real, config.confidence)
     n_classes = extractor.classifier.out_features
     real_classes, fake_classes = (extractor.classes(to_tensor(p)).numpy() for p in (reference, pixels))
     figures: dict[Metric, Replicated] = {
@@ -121,7 +120,7 @@ def measure_samples(
         "class_shift": comparison.measure_class_shift(
             real_classes, fake_classes, n_classes, draws, derive(seed, "class_shift")
         ),
-        "memorisation": mean_of(nearer.nearer - 0.5, draws, derive(seed, "memorisation")),
+        "memorisation": measure_memorised(fake, seen, real, draws, derive(seed, "memorisation")),
     }  # fmt: skip
     side = {
         "frechet_distance_uncorrected": frechet.point,

@@ -5,16 +5,20 @@ repeats its rows is nearer to those it saw (Meehan et al., *A Three-Sample Test 
 sign and size: the absolute cosine of MIFID counts a row's negative, and any multiple of a row, as a copy of it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float64, Int64
+from scipy.spatial.distance import cdist
 from scipy.stats import binomtest, rankdata
 
 from regen.core.errors import EvaluationError
 from regen.evaluation.frechet import Features, evenly
-from regen.evaluation.intervals import Estimate
+from regen.evaluation.intervals import Estimate, Replicated, Rows, bootstrap
 from regen.evaluation.nearest import CHUNK, nearest
+
+LARGEST = 1024
+"""Rows of a set that are resampled at most: all distances between them are held at once."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +27,6 @@ class Memorisation:
 
     nearer_to_training: Estimate
     """Share of the samples nearer to training rows than to as many held-out ones, a tie counting half; ½ is best."""
-    nearer: Float64[np.ndarray, " n"]
-    """Whether each sample is nearer to the training rows: 1, 0, or ½ for a tie."""
     copying: float
     """Statistic C_T of Meehan et al., of one cell: about N(0, 1) without copying, and far below 0 with it."""
     copies: int
@@ -70,15 +72,40 @@ def measure_memorisation(
     everywhere = nearest(samples, training, chunk=chunk)
     to_seen = everywhere.squares if n == len(training) else nearest(samples, seen, chunk=chunk).squares
     to_unseen = nearest(samples, unseen, chunk=chunk).squares
-    nearer = (to_seen < to_unseen) + 0.5 * (to_seen == to_unseen)
+    share = float(((to_seen < to_unseen) + 0.5 * (to_seen == to_unseen)).mean())
     return Memorisation(
-        _share(float(nearer.mean()), len(samples), confidence),
-        nearer,
+        _share(share, len(samples), confidence),
         copying_statistic(to_seen, nearest(unseen, seen, chunk=chunk).squares),
         int((everywhere.squares == 0).sum()),
         np.sqrt(everywhere.squares),
         everywhere.rows,
     )
+
+
+def measure_memorised(samples: Features, training: Features, control: Features, draws: int, seed: int) -> Replicated:
+    """The share of samples nearer to training rows than to as many held-out ones, less ½, with resamples; 0 or less is best.
+
+    Which rows happen to have been held out moves the share as much as the samples do, so all three sets are resampled; the
+    resamples are moved to the share itself, since each loses some of the rows that samples are nearest to. At most `LARGEST`
+    rows of each set are used, evenly spaced.
+
+    Raises:
+        EvaluationError: as `measure_memorisation`, or a set has fewer than two rows.
+    """
+    _require_comparable({"samples": samples, "training rows": training, "held-out rows": control})
+    n = min(len(training), len(control), LARGEST)
+    samples, seen, unseen = evenly(samples, LARGEST), evenly(training, n), evenly(control, n)
+    to_seen, to_unseen = (cdist(samples, rows, "sqeuclidean") for rows in (seen, unseen))
+
+    def share(chosen: Rows, a: Rows, b: Rows) -> float:
+        nearest_seen, nearest_unseen = (
+            squares[chosen][:, np.unique(rows)].min(axis=1) for squares, rows in ((to_seen, a), (to_unseen, b))
+        )
+        nearer = (nearest_seen < nearest_unseen) + 0.5 * (nearest_seen == nearest_unseen)
+        return float(nearer.mean()) - 0.5
+
+    found = bootstrap(share, [np.arange(len(samples)), np.arange(n), np.arange(n)], draws, seed, together=False)
+    return replace(found, replicates=found.replicates - found.replicates.mean() + found.point)
 
 
 def _require_comparable(sets: dict[str, Features]) -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import mannwhitneyu
 
 from regen.core.errors import EvaluationError
-from regen.evaluation.memorisation import copying_statistic, measure_memorisation
+from regen.evaluation.memorisation import copying_statistic, measure_memorisation, measure_memorised
 
 SEEDS = st.integers(0, 10_000)
 
@@ -130,3 +130,16 @@ def test_sets_of_several_widths_are_refused() -> None:
 def test_features_that_are_no_numbers_are_refused() -> None:
     with pytest.raises(EvaluationError, match="the training rows hold NaN or infinity"):
         measure_memorisation(normal(5, 0), np.full((5, 3), np.nan), normal(5, 2))
+
+
+def test_the_resampled_share_holds_zero_for_a_model_that_copies_nothing_and_not_for_one_that_does() -> None:
+    rng = np.random.default_rng(0)
+    training, control, fresh = rng.normal(size=(3, 300, 6))
+    near = training + 0.3 * rng.normal(size=training.shape)
+
+    honest, copying = (measure_memorised(some, training, control, 100, 0) for some in (fresh, near))
+
+    assert honest.estimate(0.95).low <= 0 <= honest.estimate(0.95).high
+    assert copying.estimate(0.95).low > 0.1
+    assert copying.point == pytest.approx(measure_memorisation(near, training, control).nearer_to_training.value - 0.5)
+    assert copying.minus(honest).estimate(0.95).low > 0
