@@ -75,11 +75,17 @@ def subset_kernel_distance(
     return Kid(float(np.mean(found)), float(np.std(found)))
 
 
-def measure_kernel(real: Features, fakes: Sequence[Features], draws: int, seed: int) -> Replicated:
+def measure_kernel(
+    real: Features, fakes: Sequence[Features], draws: int, seed: int, *, scaled: bool = True
+) -> Replicated:
     """The mean `kernel_distance` of several fake sets to the real one, with resamples of all of them.
 
     A resample gives each row a weight, how often it was drawn. Pairs of a row with itself are left out, so that a resample's
     distance is no more biased than the sets' own. At most `LARGEST` rows of each set are used, evenly spaced.
+
+    Args:
+        scaled: measure features in units of the real rows' root mean square. The kernel's constant 1 suits Inception's features,
+            which are of about that size; others may be of any, and the cube of it would be all that the figure says.
 
     Raises:
         EvaluationError: the sets differ in size, or as `kernel_distance`.
@@ -90,6 +96,9 @@ def measure_kernel(real: Features, fakes: Sequence[Features], draws: int, seed: 
     for fake in fakes:
         _require_comparable(real, fake)
     real, *fakes = (evenly(rows.astype(np.float64, copy=False), LARGEST) for rows in (real, *fakes))
+    if scaled:
+        unit = float(np.sqrt(np.square(real).mean())) or 1.0
+        real, *fakes = (rows / unit for rows in (real, *fakes))
     n, rng = len(real), np.random.default_rng(seed)
     weights = [
         np.ones((1, n)),

@@ -188,7 +188,7 @@ def _distances(real: FeatureSet, fake: FeatureSet, seed: int, watch: Watch, *, i
         endless = _bare(frechet_at_infinity(real.rows, fake.rows, seed=seed))
         figures["frechet_at_infinity"] = Figure("… as it would be for ever more images, FD∞", "0", endless)
     watch("distances", 1, 2)
-    kernel = measure_kernel(real.rows, [fake.rows], DRAWS, seed)
+    kernel = measure_kernel(real.rows, [fake.rows], DRAWS, seed, scaled=not is_fid)
     figures["kid"] = Figure("Kernel distance, KID", "0", kernel.estimate(CONFIDENCE))
     watch("distances", 2, 2)
     watch("neighbourhoods", 0, 1)

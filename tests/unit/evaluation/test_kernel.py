@@ -125,8 +125,8 @@ def test_the_measured_figure_is_the_mean_over_the_sets_and_pairs_with_another_mo
     rng = np.random.default_rng(0)
     real, *fakes = rng.normal(size=(4, 60, 5))
 
-    found = measure_kernel(real, fakes, draws=30, seed=0)
-    worse = measure_kernel(real, [fake + 1 for fake in fakes], draws=30, seed=0)
+    found = measure_kernel(real, fakes, draws=30, seed=0, scaled=False)
+    worse = measure_kernel(real, [fake + 1 for fake in fakes], draws=30, seed=0, scaled=False)
 
     assert found.point == pytest.approx(np.mean([kernel_distance(real, fake) for fake in fakes]))
     assert worse.minus(found).estimate(0.95).low > 0
@@ -145,3 +145,13 @@ def test_the_measured_interval_holds_zero_for_equal_distributions_and_not_for_ot
 def test_a_measured_kernel_distance_needs_sets_of_one_size() -> None:
     with pytest.raises(EvaluationError, match="as many fake rows as real ones, got 3 and 4"):
         measure_kernel(np.zeros((4, 2)), [np.zeros((3, 2))], draws=10, seed=0)
+
+
+def test_scaled_the_figure_does_not_hang_on_the_size_of_the_features() -> None:
+    rng = np.random.default_rng(0)
+    real, fake = rng.normal(size=(2, 50, 4))
+
+    small, large = (measure_kernel(k * real, [k * (fake + 0.5)], draws=20, seed=0) for k in (0.01, 100.0))
+
+    assert small.point == pytest.approx(large.point)
+    np.testing.assert_allclose(small.replicates, large.replicates)
