@@ -84,8 +84,8 @@ def measure_kernel(
     distance is no more biased than the sets' own. At most `LARGEST` rows of each set are used, evenly spaced.
 
     Args:
-        scaled: measure features in units of the real rows' root mean square. The kernel's constant 1 suits Inception's features,
-            which are of about that size; others may be of any, and the cube of it would be all that the figure says.
+        scaled: take features in units of the real rows' root mean square. The kernel's constant 1 suits Inception's, which are
+            of about that size; others may be of any, and the cube of it would be all that the figure says.
 
     Raises:
         EvaluationError: the sets differ in size, or as `kernel_distance`.
