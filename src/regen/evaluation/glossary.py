@@ -64,7 +64,7 @@ GLOSSARY: dict[str, Entry] = {
     ),
     "memorisation": Entry(
         "Memorisation",
-        "How much closer samples lie to training images than unseen real images do; high means copies.",
+        "Share of the samples nearer to a training image than to as many unseen ones, less ½; 0 copies nothing, ½ all.",
         False,
     ),
     "preference_win_rate": Entry(

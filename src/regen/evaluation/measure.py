@@ -16,7 +16,7 @@ from regen.core.seeds import derive
 from regen.data.splits import Dataset, unit_interval
 from regen.evaluation import anomaly, comparison, diversity, likelihood, reconstruction
 from regen.evaluation.anomaly import Flagging
-from regen.evaluation.diversity import Diversity, MissingClass
+from regen.evaluation.diversity import MissingClass
 from regen.evaluation.frechet import Features, frechet_at_infinity, measure_frechet
 from regen.evaluation.intervals import Estimate, Replicated, mean_of
 from regen.evaluation.kernel import measure_kernel
@@ -78,12 +78,25 @@ def real_floor(dataset: Dataset, extractor: Extractor, config: EvaluationConfig,
     return measure_frechet(real[:n], fakes, config.bootstrap_draws, derive(seed, "frechet"))
 
 
-def real_diversity(dataset: Dataset, extractor: Extractor, config: EvaluationConfig, seed: int) -> Diversity:
-    """Recall and coverage of training rows against test rows, as many of each: what a perfect generator would reach."""
-    real, train = (features_of(extractor, dataset.pixels(split)) for split in ("test", "train"))
-    n, rng = min(len(real), len(train)), np.random.default_rng(derive(seed, "floor"))
+def real_rows(dataset: Dataset, extractor: Extractor, config: EvaluationConfig, seed: int) -> dict[Metric, Replicated]:
+    """Training rows in the place of samples, against as many test rows: what a perfect generator would reach.
+
+    For memorisation, which training rows cannot be asked, validation rows stand in their place.
+    """
+    real, train, held = (features_of(extractor, dataset.pixels(split)) for split in ("test", "train", "validation"))
+    draws, n = config.bootstrap_draws, min(len(real), len(train))
+    rng = np.random.default_rng(derive(seed, "floor"))
     fakes = [train[rng.permutation(len(train))[:n]] for _ in range(config.sample_sets)]
-    return diversity.measure_diversity(real[:n], fakes, config.bootstrap_draws, derive(seed, "diversity"))
+    found = diversity.measure_diversity(real[:n], fakes, draws, derive(seed, "diversity"))
+    wanted, met = (extractor.classes(to_tensor(dataset.pixels(split))).numpy() for split in ("test", "train"))
+    return {
+        "kid": measure_kernel(real[:n], fakes, draws, derive(seed, "kernel")),
+        "precision": found.precision, "recall": found.recall, "density": found.density, "coverage": found.coverage,
+        "class_shift": comparison.measure_class_shift(
+            wanted, met, extractor.classifier.out_features, draws, derive(seed, "class_shift")
+        ),
+        "memorisation": measure_memorised(held, train, real, draws, derive(seed, "memorisation")),
+    }  # fmt: skip
 
 
 def measure_samples(

@@ -16,7 +16,7 @@ from regen.evaluation import charts, latent, likelihood, pictures, report_tables
 from regen.evaluation.exhibits import Exhibits, Pairs, Rebuilt
 from regen.evaluation.glossary import GLOSSARY
 from regen.evaluation.intervals import Estimate
-from regen.evaluation.report_tables import plain, say, stability
+from regen.evaluation.report_tables import outcome, plain, say, stability
 
 NAMES = {"gan": "GAN", "vae": "VAE"}
 LABELS = {name: entry.label for name, entry in GLOSSARY.items()}
@@ -132,49 +132,65 @@ def frechet_note(found: Mapping[str, Any]) -> str:
         if floor.is_finite and untrained.is_finite
         else f"{report_tables.TOO_FEW} to say what real training rows and the untrained generator reach"
     )
-    return (
-        f"Fréchet distances are FD[{extractor['name']}@{extractor['sha256'][:8]}, n={found['rows']['test']}]: {reached}"
-    )
+    n, normal = found["rows"]["test"], found["models"]["vae"].get("judged_by", {}).get("n", found["rows"]["test"])
+    rows = f"n={n}" + (f", {normal} normal ones for the VAE" if normal != n else "")
+    return f"Fréchet distances are FD[{extractor['name']}@{extractor['sha256'][:8]}, {rows}]: {reached}"
 
 
 def comparison_table(found: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    """GAN versus VAE by what was measured: question, GAN, VAE, what a perfect model would show."""
+    """GAN versus VAE by what was measured: question, GAN, VAE, what a perfect model would show.
+
+    Samples of both are held against the test rows of all classes, the anomaly's too.
+    """
     gan, vae = (found["models"][kind] for kind in ("gan", "vae"))
+    wide = found["vae_on_all_classes"]
 
     def interval(model: Mapping[str, Any], metric: str) -> str:
         return say(model["estimates"][metric]) if metric in model["estimates"] else "not measured"
 
-    def both(question: str, metric: str, perfect: str) -> tuple[str, str, str, str]:
-        return question, interval(gan, metric), interval(vae, metric), perfect
+    def sampled(question: str, metric: str, perfect: str) -> tuple[str, str, str, str]:
+        reached = found["real_rows"].get(metric)
+        beside = f"; real rows {plain(reached['value'])}" if reached else ""
+        return question, interval(gan, metric), interval(wide, metric), perfect + beside
 
     def side(question: str, name: str, perfect: str, form: str = ".2f") -> tuple[str, str, str, str]:
-        return question, plain(gan["side"][name], form), plain(vae["side"][name], form), perfect
+        whose = wide if name in wide["side"] else vae
+        return question, plain(gan["side"][name], form), plain(whose["side"][name], form), perfect
 
-    real_recall, real_coverage = (plain(found["real_rows"][name]["value"]) for name in ("recall", "coverage"))
+    def apart(question: str, metric: str, perfect: str) -> tuple[str, str, str, str]:
+        difference = found["gan_minus_vae"][metric]
+        ahead = {"better": "the GAN is ahead", "worse": "the VAE is ahead"}
+        word = outcome(metric, difference)
+        return question, say(difference), ahead.get(word, word), perfect
+
     judged = (found.get("judge") or {"frechet": {}})["frechet"]
     gan_judged, vae_judged = (say(judged[kind]) if kind in judged else "not measured" for kind in ("gan", "vae"))
-    infinite = all("frechet_at_infinity" in model["side"] for model in (gan, vae))
-    voted = "preference_win_rate" in gan["estimates"] or "preference_win_rate" in vae["estimates"]
+    infinite = all("frechet_at_infinity" in model["side"] for model in (gan, wide))
+    preferred = (
+        "Preferred by people: win rate", interval(gan, "preference_win_rate"), interval(vae, "preference_win_rate"), "1",
+    )  # fmt: skip
+    floor = plain(found["frechet_floor"]["value"], ".1f")
     return [
-        both("Sample quality: Fréchet distance", "frechet_distance", "0"),
         (
-            "… the VAE also against all classes",
+            "Sample quality: Fréchet distance",
             interval(gan, "frechet_distance"),
-            say(found["frechet_vae_all_classes"]),
-            "0",
+            interval(wide, "frechet_distance"),
+            f"0; real rows {floor}",
         ),
-        ("… GAN minus VAE on all classes, paired", say(found["frechet_gan_minus_vae"]), "", "below 0: GAN"),
+        apart("… Fréchet distance, GAN minus VAE, paired", "frechet_distance", "–"),
+        *([side("… another estimate without bias: FD∞", "frechet_at_infinity", "0", ".1f")] if infinite else []),
         *([("… by the second judge (never gated)", gan_judged, vae_judged, "0")] if judged else []),
-        *([both("Preferred by people: win rate", "preference_win_rate", "higher")] if voted else []),
-        *([side("… as it would be for ever more rows: FD∞", "frechet_at_infinity", "0", ".1f")] if infinite else []),
-        both("Kernel distance (KID)", "kid", "0"),
-        both("Nearer to training rows than to others, share above ½", "memorisation", "0 or less"),
+        *([preferred] if set(preferred[1:3]) != {"not measured"} else []),
+        sampled("Kernel distance (KID)", "kid", "0"),
+        sampled("Modes found: recall", "recall", "1"),
+        apart("… recall, GAN minus VAE, paired", "recall", "–"),
+        sampled("Real rows with a sample near: coverage", "coverage", "1"),
+        apart("… coverage, GAN minus VAE, paired", "coverage", "–"),
+        sampled("Samples that could be real: precision", "precision", "1"),
+        sampled("Density of real rows around samples", "density", "1"),
+        sampled("Balance of classes: class shift", "class_shift", "0"),
+        sampled("Nearer to training rows than to others, share above ½", "memorisation", "0"),
         side("Copies of training rows", "copies", "0", ",.0f"),
-        both("Balance of classes: total variation", "class_shift", "0"),
-        both("Modes found: recall", "recall", f"1; real rows {real_recall}"),
-        both("Real rows with a sample near: coverage", "coverage", f"1; real rows {real_coverage}"),
-        both("Samples that could be real: precision", "precision", "1"),
-        both("Density of real rows around samples", "density", "1"),
         side("Sharpness against real images", "sharpness_ratio", "1"),
         side("Diversity against real images", "diversity_ratio", "1"),
         side("Latent path: largest step over mean step", "path_unevenness", "1"),
@@ -185,7 +201,7 @@ def comparison_table(found: Mapping[str, Any]) -> list[tuple[str, str, str, str]
             "0",
         ),
         ("Reconstruction: PSNR, dB", "no encoder", interval(vae, "reconstruction_psnr"), "higher"),
-        ("Likelihood: IWAE bound, bits per dimension", "no likelihood", interval(vae, "iwae_bits"), "lower"),
+        ("Likelihood: −IWAE bound, bits per dimension", "no likelihood", interval(vae, "iwae_bits"), "lower"),
         ("Anomaly detection: ROC-AUC", "no score", interval(vae, "anomaly_auc"), "1"),
         ("Training, seconds", f"{found['seconds']['gan']:,.0f}", f"{found['seconds']['vae']:,.0f}", "fewer"),
         ("Parameters when used", f"{found['parameters']['gan']:,}", f"{found['parameters']['vae']:,}", "fewer"),

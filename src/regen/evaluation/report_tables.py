@@ -94,9 +94,9 @@ def _flagging(model: Mapping[str, Any]) -> list[FigureRow]:
     """What the calibrated threshold does on the test rows."""
     if not (flagging := model.get("flagging")):
         return []
-    meant = "Share of the normal rows above the calibrated threshold; 1 − vae.flag_quantile was meant."
+    meant = "Share of the normal rows above the calibrated threshold; nearest to 1 − vae.flag_quantile is best."
     return [
-        FigureRow("False alarms at the threshold", meant, "lower", say(flagging["false_positive_rate"])),
+        FigureRow("False alarms at the threshold", meant, "", say(flagging["false_positive_rate"])),
         FigureRow("Recall at the threshold", "Share of the anomalies above it.", "higher", say(flagging["recall"])),
     ]
 
@@ -117,6 +117,8 @@ def _second_judge(kind: str, found: Mapping[str, Any]) -> list[FigureRow]:
     if not judge or kind not in judge["frechet"]:
         return []
     meaning = f"The Fréchet distance again, in the space of {judge['name']}: a check that nothing is tuned against."
+    if "frechet_floor" in judge:
+        meaning += f" Real training images reach {say(judge['frechet_floor'])}."
     return [FigureRow("Second judge (never gated)", meaning, "lower", say(judge["frechet"][kind]))]
 
 
@@ -131,7 +133,7 @@ def standing(kind: str, found: Mapping[str, Any]) -> str:
     """One sentence: how the candidate stands beside the champion."""
     model = found["models"][kind]
     if not model["champion"]:
-        return "There is no champion to compare with: it would be the first."
+        return "When this was measured there was no champion to compare with."
     version = model["champion"]["version"]
     if "error" in model["champion"]:
         return f"Champion version {version} could not be measured: {model['champion']['error']}"

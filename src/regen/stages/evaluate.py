@@ -92,10 +92,9 @@ def _evaluate(context: Context, against: dict[str, int | None], out: Path) -> No
         reference.save(out, stem)
     candidates = {kind: storage.load(context.results(f"train_{kind}"), packaging.NETWORK[kind]) for kind in KINDS}
     measured = {kind: _measure(context, kind, model, dataset, extractor) for kind, model in candidates.items()}
-    reached = measure.real_diversity(dataset, extractor, rules, seed)
     real_rows = {
-        name: getattr(reached, name).estimate(rules.confidence)
-        for name in ("precision", "recall", "density", "coverage")
+        name: figure.estimate(rules.confidence)
+        for name, figure in measure.real_rows(dataset, extractor, rules, seed).items()
     }
     models: dict[str, Any] = {}
     champions_measured: dict[str, Measured] = {}
@@ -113,9 +112,15 @@ def _evaluate(context: Context, against: dict[str, int | None], out: Path) -> No
         models[kind] = entry
         for warning in entry["warnings"]:
             context.progress.say(f"  evaluate: {config.model_name(kind)}: {warning}")
-    untrained, vae_on_all = (
-        measure.measure_frechet_of(model, dataset.pixels("test"), extractor, rules, seed)
-        for model in (gan.build(config.gan, dataset.shape, seed)[0], candidates["vae"])
+    untrained = measure.measure_frechet_of(
+        gan.build(config.gan, dataset.shape, seed)[0], dataset.pixels("test"), extractor, rules, seed
+    )
+    vae_on_all = (
+        measured["vae"]
+        if dataset.anomaly_class is None
+        else measure.measure_samples(
+            candidates["vae"], dataset.pixels("test"), dataset.pixels("train"), extractor, rules, seed
+        )
     )
     test = to_tensor(dataset.pixels("test"))
     positions = np.searchsorted(sorted(set(dataset.labels.tolist())), dataset.labels[dataset.rows("test")])
@@ -137,11 +142,8 @@ def _evaluate(context: Context, against: dict[str, int | None], out: Path) -> No
         "real_rows": real_rows,
         "frechet_floor": measure.real_floor(dataset, extractor, rules, seed).estimate(rules.confidence),
         "frechet_untrained": untrained.estimate(rules.confidence),
-        "frechet_vae_all_classes": vae_on_all.estimate(rules.confidence),
-        "frechet_gan_minus_vae": measured["gan"]
-        .figures["frechet_distance"]
-        .minus(vae_on_all)
-        .estimate(rules.confidence),
+        "vae_on_all_classes": {"estimates": vae_on_all.estimates(rules), "side": vae_on_all.side},
+        "gan_minus_vae": measured["gan"].difference(vae_on_all, rules),
         "baselines": measure.measure_baselines(dataset, rules, seed),
         "parameters": {
             kind: files.read_json(context.results(f"train_{kind}") / "network.json")["parameters"] for kind in KINDS

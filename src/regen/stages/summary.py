@@ -24,6 +24,8 @@ class ModelSummary:
     """The champion it was compared with."""
     figures: dict[str, tuple[str, str]]
     """Label to the candidate's and the champion's figure; the latter is empty without a champion."""
+    estimates: dict[str, dict[str, Any]]
+    """Metric to the same as numbers, for machines."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,11 @@ class Summary:
     models: tuple[ModelSummary, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """As plain values."""
-        return asdict(self)
+        """As plain values; figures are numbers with their intervals."""
+        plain = asdict(self)
+        for model in plain["models"]:
+            model["figures"] = model.pop("estimates")
+        return plain
 
 
 def summarise(context: Context, *, reused: bool) -> Summary:
@@ -53,15 +58,18 @@ def summarise(context: Context, *, reused: bool) -> Summary:
     for kind, verdict in verdicts.items():
         entry = found["models"][kind]
         champion = (entry["champion"] or {}).get("estimates", {})
+        mine = entry["estimates"]
         figures = {
             label: (str(Estimate(**mine[name])), str(Estimate(**champion[name])) if name in champion else "")
             for name, label in LABELS.items()
-            if name in (mine := entry["estimates"])
+            if name in mine
         }
+        numbers = {name: {"candidate": value, "champion": champion.get(name)} for name, value in mine.items()}
         models.append(
             ModelSummary(
                 verdict["model"], verdict["version"], verdict["decision"], verdict["promoted"],
                 (*verdict["reasons"], *(f"warning: {one}" for one in entry["warnings"])), verdict["against"], figures,
+                numbers,
             )
         )  # fmt: skip
     report = context.workspace.outputs(context.config.project) / "evaluate" / "report.html"

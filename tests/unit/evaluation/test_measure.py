@@ -213,11 +213,14 @@ def test_the_reference_itself_is_recalled_and_covered(dataset: Dataset, extracto
 
 
 def test_real_rows_recall_and_cover_nearly_all(dataset: Dataset, extractor: Extractor) -> None:
-    found = measure.real_diversity(dataset, extractor, CONFIG, seed=0)
+    found = measure.real_rows(dataset, extractor, CONFIG, seed=0)
 
-    assert found.coverage.point == pytest.approx(1 - 2**-5, abs=0.06)
-    assert found.recall.point > 0.8
-    assert found.density.point == pytest.approx(1, abs=0.3)
+    assert found["coverage"].point == pytest.approx(1 - 2**-5, abs=0.06)
+    assert found["recall"].point > 0.8
+    assert found["density"].point == pytest.approx(1, abs=0.3)
+    kid, memorised = (found[name].estimate(0.95) for name in ("kid", "memorisation"))
+    assert kid.low <= 0 <= kid.high
+    assert memorised.low <= 0 <= memorised.high
 
 
 def test_a_collapse_to_one_class_is_seen(dataset: Dataset) -> None:
