@@ -67,7 +67,8 @@ def run_retrain(context: Context) -> Summary:
     if not logging.getLogger("prefect").isEnabledFor(logging.DEBUG):
         for name in ("prefect", "prefect.flow_runs", "prefect.task_runs", "prefect.flow_engine", "prefect.task_engine"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
-    signal.signal(signal.SIGINT, _end_at_once)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end_at_once)
     with showing_progress():
         try:
             return retrain(context.config)
@@ -90,7 +91,7 @@ def _end_at_once(number: int, frame: FrameType | None) -> None:
     for child in psutil.wait_procs(children, timeout=10)[1]:
         with suppress(psutil.NoSuchProcess):
             child.kill()
-    os._exit(130)
+    os._exit(128 + number)
 
 
 def run_stage(context: Context, name: str) -> Outcome:

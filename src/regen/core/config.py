@@ -300,6 +300,13 @@ class GateRules(Section):
     """Metric to the margin by which it may be worse than the champion's."""
 
 
+OF_A_VAE: frozenset[Metric] = frozenset({
+    "anomaly_auc", "anomaly_ap", "anomaly_recall_fpr1", "anomaly_recall_fpr01", "reconstruction_mse",
+    "reconstruction_psnr", "reconstruction_ssim", "negative_elbo_bits", "iwae_bits",
+})  # fmt: skip
+"""Figures that a GAN has none of."""
+
+
 class GateConfig(Section):
     """Who is promoted, and whether anyone is."""
 
@@ -311,6 +318,15 @@ class GateConfig(Section):
     """Rules for the VAE."""
     gan: GateRules = GateRules()
     """Rules for the GAN."""
+
+    @field_validator("gan")
+    @classmethod
+    def asks_what_a_gan_can_answer(cls, rules: GateRules) -> GateRules:
+        """Refuses figures that would reject every GAN, since none has them."""
+        asked = {*rules.floors, *rules.guards, *([rules.primary] if rules.primary else [])}
+        if wrong := sorted(asked & OF_A_VAE):
+            raise ValueError(f"a GAN has no {', '.join(wrong)}; judge it by its samples, such as frechet_distance")
+        return rules
 
     @field_validator("mode", mode="before")
     @classmethod

@@ -4,6 +4,7 @@ The types are inferred: numbers, dates and durations are numbers (dates in secon
 category, true and false too.
 """
 
+import warnings
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,12 +14,14 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet
 from jaxtyping import Float64, Int64
 
 from regen.core.errors import DataError
 
 ENDINGS = (".csv", ".csv.gz", ".parquet")
 EPOCH = pd.Timestamp(0, tz="UTC")
+LARGEST = 1e150
 LOOKED_AT = 50
 """Texts that are tried as dates before the whole column is."""
 Kind = Literal["numbers", "categories", "nothing"]
@@ -88,12 +91,15 @@ def read_table(path: Path) -> pd.DataFrame:
     if not is_table(path):
         raise DataError(f"{path} is no table by its name; wanted one that ends in {', '.join(ENDINGS)}")
     try:
-        frame = pd.read_parquet(path) if path.suffix.lower() == ".parquet" else pd.read_csv(path, low_memory=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # of rows that are longer than the header
+            frame = _frame(path)
     except (
         ValueError,
         OSError,
         EOFError,
         RuntimeError,
+        pd.errors.ParserWarning,
         zlib.error,
     ) as error:  # what pandas, pyarrow and gzip complain with
         reason = " ".join(str(error).split())
@@ -105,11 +111,24 @@ def read_table(path: Path) -> pd.DataFrame:
         raise DataError(f"{path} holds {len(frame)} rows of {len(frame.columns)} columns; add rows")
     found = pd.DataFrame({name: _typed(frame[name]) for name in frame.columns})
     for name in found.select_dtypes("float64"):
-        if np.isinf(found[name].to_numpy()).any():
+        if (found[name].abs() > LARGEST).any():
             raise DataError(
-                f"{path}: the column {name} holds infinity; write a number, or an empty cell if there is none"
+                f"{path}: the column {name} holds infinity, or a number beyond {LARGEST:g} whose square would be; write a "
+                "smaller number, or an empty cell if there is none"
             )
     return found
+
+
+def _frame(path: Path) -> pd.DataFrame:
+    if path.suffix.lower() == ".parquet":
+        names = pyarrow.parquet.read_schema(path).names
+    else:
+        names = [str(name) for name in pd.read_csv(path, header=None, nrows=1, dtype=str).iloc[0].dropna()]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"two columns are called {', '.join(twice)}")
+    if path.suffix.lower() == ".parquet":
+        return pd.read_parquet(path)
+    return pd.read_csv(path, low_memory=False, index_col=False)  # the first column is data, whatever ends a line
 
 
 def _typed(column: "pd.Series[Any]") -> "pd.Series[Any]":

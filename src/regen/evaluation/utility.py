@@ -48,6 +48,11 @@ def measure_utility(fake: Table, real: Table, test: Table, label: str, draws: in
     if len(real.columns) < 2:
         raise EvaluationError(f"{label} is the only column; a utility needs others to predict it from")
     tables = [_labelled(table, label) for table in (fake, real, test)]
+    for name, table in zip(("fake", "real", "test"), tables, strict=True):
+        if len(table) < 2:
+            raise EvaluationError(
+                f"the label {label} is there in {len(table)} of the {name} rows, and a utility needs 2 or more; choose another"
+            )
     if min(map(len, tables)) < 2 or len(np.unique(tables[2].column(label))) < 2:
         raise EvaluationError(
             f"the label {label} has {len(np.unique(tables[2].column(label)))} values in {len(tables[2])} test rows; "
@@ -109,7 +114,8 @@ def _probabilities(train: Table, test: Table, label: str, classes: np.ndarray, s
 
 
 def _fitted(kind: Callable[..., Any], inputs: np.ndarray, labels: np.ndarray, kinds: list[bool], seed: int) -> Any:
-    return kind(categorical_features=kinds, random_state=seed % 2**32).fit(inputs, labels)
+    stops = {"early_stopping": False}  # it would keep rows back by class, and fail on a class of one row
+    return kind(categorical_features=kinds, random_state=seed % 2**32, **stops).fit(inputs, labels)
 
 
 def _one_against_rest(truth: np.ndarray, probabilities: Float64[np.ndarray, "n k"], classes: np.ndarray) -> float:

@@ -100,7 +100,13 @@ def common_side(folders: Sequence[Pictures]) -> int:
     Raises:
         EvaluationError: they differ, so that someone must say which size to compare them at.
     """
-    sides = {side for one in folders for file in one.files[: one.n] if (side := _side(one.root / file))}
+    found = {one.root / file: _side(one.root / file) for one in folders for file in one.files[: one.n]}
+    for path, side in found.items():
+        if side is not None and side < SMALLEST:
+            raise EvaluationError(
+                f"{path} is {side} pixels across, too little to compare; remove it, or enlarge all to --resolution {SMALLEST}"
+            )
+    sides = {side for side in found.values() if side}
     if len(sides) > 1:
         raise EvaluationError(
             f"the images are from {min(sides)} to {max(sides)} pixels across, and a score needs one size; --resolution "

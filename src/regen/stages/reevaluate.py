@@ -216,7 +216,7 @@ def project_file(workspace: Workspace, project: str) -> Path:
     """
     candidates = [workspace.root / "params.yaml", *sorted((workspace.root / "configs").glob("*.yaml"))]
     named = {
-        path: re.search(r"^project:\s*['\"]?(\w+)", path.read_text(), re.MULTILINE)
+        path: re.search(r"^project:\s*['\"]?(\w+)", path.read_text(errors="replace"), re.MULTILINE)
         for path in candidates
         if path.is_file()
     }

@@ -156,9 +156,9 @@ def test_the_gate_refuses_nan_and_infinity(part: str, value: float) -> None:
 
 @pytest.mark.parametrize("metric", ["kid", "density", "anomaly_recall_fpr01", "memorisation", "preference_win_rate"])
 def test_every_figure_can_be_a_floor(metric: str) -> None:
-    read = parse({"project": "digits", "gate": {"gan": {"floors": {metric: 0.5}}}})
+    read = parse({"project": "digits", "gate": {"vae": {"floors": {metric: 0.5}}}})
 
-    assert read.gate.gan.floors == {metric: 0.5}
+    assert read.gate.vae.floors == {metric: 0.5}
 
 
 @pytest.mark.parametrize("rows", [0, -1, 1.5])
@@ -263,3 +263,9 @@ def test_a_precision_of_32_bits_may_be_written_as_a_number(tmp_path: Path) -> No
     assert load(path, {"training.precision": "32"}).training.precision == "32"
     with pytest.raises(ConfigError, match=r"training\.precision: input should be 'auto', '32' or 'bf16', got 16"):
         load(path, {"training.precision": "16"})
+
+
+@pytest.mark.parametrize("rules", [{"floors": {"anomaly_auc": 0.5}}, {"primary": "iwae_bits"}])
+def test_a_gan_is_not_judged_by_what_it_has_none_of(rules: dict) -> None:
+    with pytest.raises(ConfigError, match=r"gate\.gan: a GAN has no (anomaly_auc|iwae_bits); judge it by its samples"):
+        parse({"project": "digits", "gate": {"gan": rules}})

@@ -170,7 +170,7 @@ def test_a_file_that_is_no_table_is_named_with_the_way_out(
 def test_columns_of_one_name_are_refused(tmp_path: Path) -> None:
     parquet.write_table(pa.table([[1], [2]], names=["a", "a"]), tmp_path / "rows.parquet")
 
-    with pytest.raises(DataError, match=r"rows\.parquet cannot be read as a table \(Multiple matches"):
+    with pytest.raises(DataError, match=r"rows\.parquet cannot be read as a table \(two columns are called a\)"):
         read_table(tmp_path / "rows.parquet")
 
 
@@ -191,3 +191,28 @@ def test_durations_count_in_seconds(tmp_path: Path) -> None:
     pd.DataFrame({"a": [timedelta(minutes=2)]}).to_parquet(tmp_path / "rows.parquet")
 
     assert read_table(tmp_path / "rows.parquet")["a"].tolist() == [120.0]
+
+
+def test_lines_that_end_in_a_comma_keep_their_columns(tmp_path: Path) -> None:
+    path = tmp_path / "trailing.csv"
+    path.write_text("a,b\n1,2,\n3,4,\n")
+
+    found = read_table(path)
+
+    assert found.to_dict("list") == {"a": [1.0, 3.0], "b": [2.0, 4.0]}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a,b,a\n1,2,3\n", "two columns are called a"),
+        ("a,b\n1e200,2\n", "the column a holds infinity, or a number beyond 1e\\+150"),
+        ("a,b\n1,2,3\n4,5,6\n", "cannot be read as a table"),
+    ],
+)
+def test_tables_that_would_be_misread_are_refused(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "odd.csv"
+    path.write_text(text)
+
+    with pytest.raises(DataError, match=words):
+        read_table(path)

@@ -145,3 +145,20 @@ def test_columns_of_many_categories_are_learnt_from_too(size: int) -> None:
 def test_a_utility_that_cannot_be_measured_is_refused(change, label: str, words: str) -> None:
     with pytest.raises(EvaluationError, match=words):
         measure_utility(*map(change, tables("numbers", n=20)), label, 5, 0)
+
+
+def test_a_class_of_one_row_among_many_is_no_obstacle() -> None:
+    fake, real, test = (frame(n, seed) for seed, n in enumerate((10_400, 300, 300)))
+    fake.loc[0, "label"] = "rare"
+
+    found = measure_utility(*encode([fake, real, test], ["FAKE", "REAL", "TEST"]), "label", 5, 0)
+
+    assert found.fake["f1"].point > 0.6
+
+
+def test_a_label_that_is_missing_names_the_table() -> None:
+    fake, real, test = (frame(60, seed, "numbers") for seed in range(3))
+    fake["label"] = np.nan
+
+    with pytest.raises(EvaluationError, match="the label label is there in 0 of the fake rows"):
+        measure_utility(*encode([fake, real, test], ["FAKE", "REAL", "TEST"]), "label", 5, 0)
