@@ -82,7 +82,7 @@ def ours(real: np.ndarray) -> Value:
 
 
 def ours_cached(real: np.ndarray) -> Value:
-    """The reference's mean, covariance and factor are there already, as `space.Reference` keeps them."""
+    """The reference's mean, covariance and factor are there already, as `Gaussian.factor` keeps it once it was asked for."""
     from regen.evaluation.frechet import frechet_distance, summarise
 
     reference = summarise(real)

@@ -10,6 +10,7 @@ import numpy as np
 
 import regen
 from regen.core import files
+from regen.core.errors import DataError, RegistryError
 from regen.models import storage
 from regen.registry.tracking import Run, speaking_plainly
 
@@ -106,9 +107,16 @@ def load_network(kind: str, source: str) -> Any:
     """The network behind a registered model's address, rebuilt by our own factory for measuring and sampling.
 
     Raises:
-        RegistryError: there is no such model, or its files are gone.
+        RegistryError: there is no such model, or its files are gone or damaged.
     """
-    return storage.load(_artifacts(source), NETWORK[kind])
+    try:
+        return storage.load(_artifacts(source), NETWORK[kind])
+    except DataError as error:
+        reason = str(error).partition(";")[0]
+        raise RegistryError(
+            f"the files of {source} are damaged ({reason}); bring mlruns/ back from a backup, or go to another version with "
+            "'regen rollback' or 'regen promote'"
+        ) from error
 
 
 def shape_of(kind: str, source: str) -> tuple[int, int, int]:
