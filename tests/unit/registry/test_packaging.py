@@ -184,6 +184,16 @@ def test_a_model_that_is_not_there_is_a_registry_error(store):
         packaging.load_network("vae", "models:/nowhere/1")
 
 
+def test_damaged_weights_tell_the_way_back(store, monkeypatch, tmp_path):
+    (tmp_path / "vae.json").write_text('{"arguments": {"shape": [1, 8, 8]}}')
+    monkeypatch.setattr(packaging, "_artifacts", lambda source: tmp_path)
+
+    with pytest.raises(
+        RegistryError, match=r"the files of models:/some/1 are damaged \(.*; bring mlruns/ back .*rollback"
+    ):
+        packaging.load_network("vae", "models:/some/1")
+
+
 def test_the_extractor_gives_as_many_features_as_its_signature_says(store):
     import mlflow
 
