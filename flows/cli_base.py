@@ -36,7 +36,7 @@ class Group(click.Group):
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
             near = get_close_matches(args[0], self.commands, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(self.commands)}"
+            hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(self.list_commands(ctx))}"
             raise click.UsageError(f"no such command {args[0]!r}; {hint}", ctx) from error
 
 

@@ -150,7 +150,7 @@ def test_a_run_meanwhile_uses_these_servers_and_starts_none_of_its_own(servers):
     artifacts = json.loads(servers.get("prefect", "/api/artifacts/filter", {}))
     assert {artifact["key"] for artifact in artifacts} == {"digits-report", "digits-verdicts"}
     found = json.loads(servers.get("mlflow", "/api/2.0/mlflow/registered-models/search"))
-    assert {model["name"] for model in found["registered_models"]} == {"digits-gan", "digits-vae"}
+    assert {model["name"] for model in found["registered_models"]} == {"digits-gan", "digits-vae", "digits-extractor"}
     assert "digits-vae, version 1" in out
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -89,6 +90,17 @@ def weak_run(second_run: Ran) -> Ran:
     )  # fmt: skip
     arguments = [word for setting in weak for word in ("--set", setting)]
     return Ran(second_run.project, second_run.project.regen("run", *arguments))
+
+
+@pytest.fixture(scope="module")
+def own_copy(weak_run: Ran, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project with a champion and a rejected version of each model, moved elsewhere and mended, to do things to."""
+    assert weak_run.done.returncode == 0, weak_run.done.stderr
+    copy = Project(tmp_path_factory.mktemp("copy") / "project")
+    shutil.copytree(weak_run.project.root, copy.root, symlinks=True)
+    mended = copy.regen("doctor", "--fix")
+    assert mended.returncode == 0, mended.stdout + mended.stderr
+    return copy
 
 
 @pytest.fixture

@@ -9,10 +9,9 @@ from PIL import Image
 
 
 @pytest.fixture(scope="module")
-def project(weak_run):
+def project(own_copy):
     """A project with a champion and a rejected version of each model."""
-    assert weak_run.done.returncode == 0, weak_run.done.stderr
-    return weak_run.project
+    return own_copy
 
 
 def champion(models, name):

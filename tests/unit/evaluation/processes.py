@@ -12,15 +12,14 @@ from regen.evaluation.moments import Moments, across_processes
 from regen.evaluation.space import FeatureSet, Judge
 
 ROWS = np.random.default_rng(0).normal(size=(37, 4)) + 100
-LABELS = np.arange(37) % 3
 SHARES = (slice(0, 25), slice(25, 37))
 
 
-def feature_set(rows: np.ndarray, labels: np.ndarray) -> FeatureSet:
+def feature_set(rows: np.ndarray) -> FeatureSet:
     """Rows that came in batches of ten."""
     found = FeatureSet(Judge("small@1", "0" * 64))
     for start in range(0, len(rows), 10):
-        found = found.update(rows[start : start + 10], labels[start : start + 10])
+        found = found.update(rows[start : start + 10])
     return found
 
 
@@ -29,11 +28,10 @@ def main(folder: Path, rank: int) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     share = SHARES[rank]
-    found = feature_set(ROWS[share], LABELS[share]).across_processes()
+    found = feature_set(ROWS[share]).across_processes()
     result = {
         "moments": across_processes(Moments.of(ROWS[share])).arrays(),
         "digest": found.digest,
-        "labels": found.labels,
         "scatter": found.moments.scatter,
     }
     (folder / f"{rank}.pickle").write_bytes(pickle.dumps(result))
