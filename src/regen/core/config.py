@@ -281,9 +281,9 @@ class AlignConfig(Section):
 class EvaluationConfig(Section):
     """How figures are measured."""
 
-    sample_sets: Count = 16
+    sample_sets: Annotated[int, Field(ge=1, le=1_000)] = 16
     """Sets of samples, each as large as the reference, that a Fréchet distance averages over."""
-    bootstrap_draws: Annotated[int, Field(ge=50)] = 400
+    bootstrap_draws: Annotated[int, Field(ge=50, le=100_000)] = 400
     """Resamples behind each interval."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     """Share of repetitions in which an interval should hold the truth."""
@@ -403,7 +403,8 @@ def _explain(error: dict[str, Any]) -> str:
         known = list(keys())
         section = "".join(f"{part}." for part in where[:-1])
         inside = {key.removeprefix(section): key for key in known if key.startswith(section)}
-        near = [key for key in known if key.split(".")[-1] == where[-1]][:1]
+        namesakes = [key for key in known if key.split(".")[-1] == where[-1]]
+        near = sorted(namesakes, key=lambda key: -len({*key.split(".")} & {*where}))[:1]
         near = near or [inside[name] for name in get_close_matches(where[-1], inside, n=1, cutoff=0.6)]
         near = near or get_close_matches(dotted, known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else f"known ones: {', '.join(known)}"

@@ -269,3 +269,14 @@ def test_a_precision_of_32_bits_may_be_written_as_a_number(tmp_path: Path) -> No
 def test_a_gan_is_not_judged_by_what_it_has_none_of(rules: dict) -> None:
     with pytest.raises(ConfigError, match=r"gate\.gan: a GAN has no (anomaly_auc|iwae_bits); judge it by its samples"):
         parse({"project": "digits", "gate": {"gan": rules}})
+
+
+def test_the_nearest_of_several_namesakes_shares_the_most_sections() -> None:
+    with pytest.raises(ConfigError, match=r"unknown key gan\.floors; did you mean gate\.gan\.floors\?"):
+        parse({"project": "digits", "gan": {"floors": {}}})
+
+
+@pytest.mark.parametrize("key", ["bootstrap_draws", "sample_sets"])
+def test_what_no_memory_could_hold_is_refused_before_anything_is_trained(key: str) -> None:
+    with pytest.raises(ConfigError, match=rf"evaluation\.{key}: input should be less than or equal to"):
+        parse({"project": "digits", "evaluation": {key: 10**9}})
