@@ -105,7 +105,8 @@ def measure_memorised(samples: Features, training: Features, control: Features, 
         return float(nearer.mean()) - 0.5
 
     found = bootstrap(share, [np.arange(len(samples)), np.arange(n), np.arange(n)], draws, seed, together=False)
-    return replace(found, replicates=found.replicates - found.replicates.mean() + found.point)
+    moved = found.replicates - found.replicates.mean() + found.point
+    return replace(found, replicates=np.clip(moved, -0.5, 0.5))
 
 
 def _require_comparable(sets: dict[str, Features]) -> None:

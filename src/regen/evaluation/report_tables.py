@@ -108,7 +108,8 @@ def _to_hold_against(name: str, found: Mapping[str, Any]) -> list[str]:
         return [f"Real training images reach {floor}, the untrained generator {untrained}."]
     if name in found["real_rows"]:
         reached = found["real_rows"][name]
-        return [f"Real training images reach {say(reached)}."]
+        which = "validation" if name == "memorisation" else "training"  # training images are copies of themselves
+        return [f"Real {which} images reach {say(reached)}."]
     return []
 
 
