@@ -22,7 +22,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from regen.core.config import AlignConfig, Config, load
+from regen.core.config import Config, load
+from regen.core.sections.alignment import AlignConfig
 from regen.core.seeds import derive
 from regen.data import schemas, sources
 from regen.data.splits import Dataset

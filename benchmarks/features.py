@@ -19,7 +19,8 @@ from typing import Any
 
 import torch
 
-from regen.core.config import DataConfig, ExtractorConfig
+from regen.core.sections.data import DataConfig
+from regen.core.sections.models import ExtractorConfig
 from regen.data import sources
 from regen.evaluation.measure import features_of
 from regen.evaluation.space import FeatureSet, Judge

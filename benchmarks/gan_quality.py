@@ -23,7 +23,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from regen.core.config import Config, GanConfig, parse
+from regen.core.config import Config, parse
+from regen.core.sections.models import GanConfig
 from regen.data import schemas, sources
 from regen.data.splits import Dataset
 from regen.evaluation.diversity import measure_diversity

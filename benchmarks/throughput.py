@@ -189,7 +189,7 @@ def ours(job: Job, meter: Meter) -> dict[str, float]:
     """Our loop, as the pipeline runs it: rows of bytes, and the process prepared."""
     import numpy as np
 
-    from regen.core.config import GanConfig, TrainingConfig, VaeConfig
+    from regen.core.sections.models import GanConfig, TrainingConfig, VaeConfig
     from regen.models.networks import HEADS, STEMS
     from regen.training.checkpoints import Checkpoints
     from regen.training.gan import train_gan
@@ -277,7 +277,7 @@ def pythae(job: Job, meter: Meter) -> dict[str, float]:
 
 def plain(job: Job, meter: Meter) -> dict[str, float]:
     """The same GAN as one would write it: eager double backward, fused Adam, floats in memory, no checks."""
-    from regen.core.config import GanConfig
+    from regen.core.sections.models import GanConfig
     from regen.models.gan import Discriminator, Generator
 
     meter.imported = resident()

@@ -30,7 +30,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks import throughput
 from benchmarks.gan_quality import REFERENCE, SETS, Bench
-from regen.core.config import VaeConfig
+from regen.core.sections.models import VaeConfig
 from regen.evaluation.frechet import measure_frechet
 from regen.evaluation.likelihood import Decodes, bits_per_dimension, iwae_bound
 from regen.models.networks import HEADS, STEMS, Shape

@@ -19,6 +19,11 @@ COMMON = {"project", "seed", "training.device"}
 """What stages read beside their own sections."""
 
 
+GUIDES = ("README.md", "ARCHITECTURE.md", *sorted(f"docs/{path.name}" for path in (REPOSITORY / "docs").glob("*.md")))
+"""The documents that say how to use and to change the project."""
+DOCUMENTS = (*GUIDES, "DECISIONS.md", "CHANGELOG.md")
+
+
 def read(name: str) -> str:
     return (REPOSITORY / name).read_text()
 
@@ -74,7 +79,7 @@ def default_of(dotted: str) -> object:
     return "required" if field.is_required() else field.get_default()
 
 
-@pytest.mark.parametrize("name", ["README.md", "ARCHITECTURE.md", "DECISIONS.md", "CHANGELOG.md"])
+@pytest.mark.parametrize("name", DOCUMENTS)
 def test_a_document_is_there_and_has_a_title(name):
     assert read(name).startswith("# ")
 
@@ -85,7 +90,7 @@ def test_the_readme_can_be_read_in_one_go():
 
 @pytest.mark.parametrize("words", [words for words, _ in commands()], ids=" ".join)
 def test_every_command_is_documented(words):
-    assert f"regen {' '.join(words)}" in read("README.md") + read("ARCHITECTURE.md")
+    assert f"regen {' '.join(words)}" in "".join(map(read, GUIDES))
 
 
 @pytest.mark.parametrize(
@@ -108,7 +113,7 @@ def test_every_example_in_a_help_parses(line):
 
 
 def test_every_command_shown_in_the_documents_parses_and_has_a_help():
-    lines = shown_commands(read("README.md") + "\n" + read("ARCHITECTURE.md"))
+    lines = shown_commands("\n".join(map(read, GUIDES)))
 
     assert lines, "the README shows no command"
     for line in lines:
@@ -120,12 +125,12 @@ def test_every_command_shown_in_the_documents_parses_and_has_a_help():
 def test_every_key_of_the_project_file_is_documented(key):
     last = key.rpartition(".")[2]
 
-    assert re.search(rf"`(?:\w+\.)*{last}`", read("ARCHITECTURE.md")), f"`{key}` is not in ARCHITECTURE.md"
+    assert re.search(rf"`(?:\w+\.)*{last}`", read("docs/configuration.md")), f"`{key}` is not in docs/configuration.md"
 
 
 def documented_keys() -> dict[str, str]:
-    """Each key in ARCHITECTURE.md's table, with the default it shows there; empty for a section."""
-    rows = re.findall(r"^\| \**`([\w.]+)`\** \| ([^|]*?) ?\|", read("ARCHITECTURE.md"), flags=re.MULTILINE)
+    """Each key in the table of docs/configuration.md, with the default it shows there; empty for a section."""
+    rows = re.findall(r"^\| \**`([\w.]+)`\** \| ([^|]*?) ?\|", read("docs/configuration.md"), flags=re.MULTILINE)
     return {key: default for key, default in rows if key.split(".")[0] in Config.model_fields}
 
 
@@ -152,14 +157,14 @@ def test_every_documented_default_is_the_real_one():
 def test_every_picture_and_every_file_that_a_document_links_is_there():
     targets = {
         name: re.findall(r"\]\(([^)#\s]+)[^)]*\)", read(name)) + re.findall(r"<img[^>]*src=\"([^\"]+)\"", read(name))
-        for name in ("README.md", "ARCHITECTURE.md", "DECISIONS.md", "CHANGELOG.md")
+        for name in DOCUMENTS
     }
 
     missing = [
         f"{name}: {target}"
         for name, found in targets.items()
         for target in found
-        if "://" not in target and not (REPOSITORY / target).exists()
+        if "://" not in target and not ((REPOSITORY / name).parent / target).exists()
     ]
 
     assert not missing

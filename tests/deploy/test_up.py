@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from flows.up import state_file, use_running_server
-from regen.core.config import DataConfig
+from regen.core.sections.data import DataConfig
 from regen.core.workspace import Workspace
 from regen.data import sources, versions
 from tests.conftest import make_project

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from regen.core.config import DataConfig
+from regen.core.sections.data import DataConfig
 from regen.core.workspace import Workspace
 from regen.data import sources, versions
 from tests.conftest import make_project

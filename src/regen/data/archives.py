@@ -23,8 +23,8 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 
 from regen.core import files
-from regen.core.config import DataConfig
 from regen.core.errors import DataError
+from regen.core.sections.data import DataConfig
 from regen.data.raw import PLAIN_SECONDS, Place, RawImages
 
 Images = UInt8[np.ndarray, "n h w c"]

@@ -18,8 +18,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from regen.core.config import DataConfig
 from regen.core.errors import DataError
+from regen.core.sections.data import DataConfig
 from regen.data.raw import PLAIN_SECONDS, Place, RawImages, spread
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF")

@@ -12,8 +12,9 @@ import yaml
 from pathspec import PathSpec
 
 from regen.core import files
-from regen.core.config import Config, DataConfig, load
+from regen.core.config import Config, load
 from regen.core.errors import ConfigError, DataError
+from regen.core.sections.data import DataConfig
 from regen.core.workspace import Workspace
 from regen.data import sources
 from regen.data.raw import Place

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int64, Shaped, UInt8
 
-from regen.core.config import DataConfig, Likelihood
 from regen.core.errors import Failure, ValidationError
+from regen.core.sections.data import DataConfig
+from regen.core.sections.models import Likelihood
 from regen.data.raw import RawImages
 
 CHUNK = 4096

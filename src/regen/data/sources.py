@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from regen.core import files
-from regen.core.config import DataConfig
 from regen.core.errors import DataError, StaleDataError
+from regen.core.sections.data import DataConfig
 from regen.data.archives import cifar10, cifar10_at_hand, fashion_mnist, idx_at_hand, mnist
 from regen.data.folder import folder as image_folder
 from regen.data.raw import Place, RawImages, spread

@@ -13,8 +13,8 @@ import pandas as pd
 from jaxtyping import Bool, Float64, Int64, UInt8
 
 from regen.core import files
-from regen.core.config import DataConfig
 from regen.core.errors import DataError
+from regen.core.sections.data import DataConfig
 
 CHUNK = 4096
 """Images that are copied together."""

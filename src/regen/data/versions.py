@@ -13,8 +13,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from regen.core import files
-from regen.core.config import DataConfig
 from regen.core.errors import DataError, StaleDataError, writes_to
+from regen.core.sections.data import DataConfig
 from regen.core.workspace import Workspace
 from regen.data import record, sources
 from regen.data.raw import Place, tell

@@ -9,8 +9,8 @@ from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
 from sklearn.neighbors import NearestNeighbors
 
-from regen.core.config import Metric
 from regen.core.errors import EvaluationError
+from regen.core.sections.evaluation import Metric
 from regen.evaluation import ranking
 from regen.evaluation.intervals import Estimate, Replicated, Spread, proportion
 from regen.evaluation.ranking import IsAnomaly, Ranking, Scores

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from regen.core.config import GateRules, Metric
+from regen.core.sections.evaluation import GateRules, Metric
 from regen.evaluation.intervals import Estimate
 
 HIGHER_IS_BETTER: dict[Metric, bool] = {

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from regen.core.config import EvaluationConfig, Metric
 from regen.core.errors import EvaluationError
+from regen.core.sections.evaluation import EvaluationConfig, Metric
 from regen.core.seeds import derive
 from regen.data.splits import Dataset, unit_interval
 from regen.evaluation import anomaly, comparison, diversity, likelihood, reconstruction

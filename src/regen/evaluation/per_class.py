@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Int64, UInt8
 
-from regen.core.config import EvaluationConfig
+from regen.core.sections.evaluation import EvaluationConfig
 from regen.core.seeds import derive
 from regen.data.splits import Dataset
 from regen.evaluation.frechet import Features, measure_frechet

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from regen.core.config import Network
+from regen.core.sections.base import Network
 from regen.models.networks import HEADS, Shape
 
 

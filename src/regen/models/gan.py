@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from regen.core.config import Network
 from regen.core.errors import ConfigError
+from regen.core.sections.base import Network
 from regen.models.networks import HEADS, STEMS, Shape
 
 Classes = Int64[Tensor, " n"]

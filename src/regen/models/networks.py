@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from regen.core.config import Network
+from regen.core.sections.base import Network
 from regen.models.conv import ConvHead, ConvStem
 from regen.models.mlp import MlpHead, MlpStem
 from regen.models.transformer import TransformerHead, TransformerStem

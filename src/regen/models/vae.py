@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from regen.core.config import Likelihood, Network
+from regen.core.sections.base import Network
+from regen.core.sections.models import Likelihood
 from regen.models import neighbours
 from regen.models.gan import Classes, draw_classes
 from regen.models.networks import HEADS, STEMS, Shape

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
 
-from regen.core.config import AlignConfig
 from regen.core.errors import EvaluationError
+from regen.core.sections.alignment import AlignConfig
 from regen.evaluation.gate import Check, Decision, Verdict
 from regen.evaluation.intervals import Estimate, Replicated
 

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from regen.core.config import AlignConfig
+from regen.core.sections.alignment import AlignConfig
 from regen.core.seeds import derive
 from regen.evaluation.frechet import Gaussian, frechet_distance
 from regen.evaluation.measure import Sampler, features_of

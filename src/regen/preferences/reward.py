@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from regen.core.config import RewardConfig
 from regen.core.errors import DataError
+from regen.core.sections.alignment import RewardConfig
 from regen.core.seeds import derive
 from regen.evaluation.intervals import Estimate, bootstrap
 from regen.models.networks import Shape

@@ -9,8 +9,8 @@ import pandas as pd
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from regen.core import files
-from regen.core.config import EvaluationConfig, Metric
 from regen.core.errors import RegenError
+from regen.core.sections.evaluation import EvaluationConfig, Metric
 from regen.core.seeds import derive
 from regen.data.splits import Dataset, unit_interval
 from regen.evaluation import anomaly, diversity, measure, per_class, report

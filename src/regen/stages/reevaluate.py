@@ -12,8 +12,9 @@ from typing import Any, get_args
 import numpy as np
 
 from regen.core import files
-from regen.core.config import Config, EvaluationConfig, Metric, load
+from regen.core.config import Config, load
 from regen.core.errors import ConfigError, EvaluationError, RegistryError
+from regen.core.sections.evaluation import EvaluationConfig, Metric
 from regen.core.workspace import Workspace
 from regen.data.splits import Dataset
 from regen.evaluation import measure

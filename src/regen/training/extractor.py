@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from regen.core.config import ExtractorConfig, Network
+from regen.core.sections.base import Network
+from regen.core.sections.models import ExtractorConfig
 from regen.core.seeds import derive
 from regen.models.extractor import Extractor
 from regen.training.augment import augment

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from regen.core.config import GanConfig
 from regen.core.errors import CollapseError
+from regen.core.sections.models import GanConfig
 from regen.core.seeds import derive
 from regen.models.gan import Classes, Discriminator, Generator, class_shares
 from regen.models.networks import Shape, to_pixels

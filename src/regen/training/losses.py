@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 
-from regen.core.config import GanLoss
+from regen.core.sections.models import GanLoss
 
 Logits = Float[torch.Tensor, " n"]
 

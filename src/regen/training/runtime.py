@@ -17,8 +17,8 @@ from jaxtyping import UInt8
 from numpy import ndarray
 from torch import Tensor, nn
 
-from regen.core.config import TrainingConfig
 from regen.core.errors import DeviceError
+from regen.core.sections.models import TrainingConfig
 from regen.training.checkpoints import Checkpoints
 from regen.training.draws import Draws
 

@@ -16,7 +16,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from regen.core.config import AlignConfig, GanConfig
+from regen.core.sections.alignment import AlignConfig
+from regen.core.sections.models import GanConfig
 from regen.core.seeds import derive
 from regen.models.gan import Classes, Discriminator, Generator, draw_classes
 from regen.models.networks import to_pixels

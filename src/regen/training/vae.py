@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from regen.core.config import VaeConfig
 from regen.core.errors import DataError
+from regen.core.sections.models import VaeConfig
 from regen.core.seeds import derive
 from regen.models import neighbours
 from regen.models.gan import class_shares

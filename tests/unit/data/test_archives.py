@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from regen.core.config import DataConfig
 from regen.core.errors import DataError
+from regen.core.sections.data import DataConfig
 from regen.data import archives, sources
 from regen.data.archives import CIFAR_BATCHES, IDX_SETS, STEMS, read_idx
 from regen.data.raw import Place

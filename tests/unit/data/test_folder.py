@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from regen.core import files
-from regen.core.config import DataConfig
 from regen.core.errors import DataError
+from regen.core.sections.data import DataConfig
 from regen.data import folder, sources
 from regen.data.folder import read_image
 from regen.data.raw import Place, RawImages

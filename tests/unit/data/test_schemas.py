@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from regen.core.config import DataConfig
 from regen.core.errors import Failure, ValidationError
+from regen.core.sections.data import DataConfig
 from regen.data import schemas
 from regen.data.schemas import describe, validate
 from regen.data.sources import RawImages

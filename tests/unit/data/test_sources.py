@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from regen.core import files
-from regen.core.config import DataConfig, load
+from regen.core.config import load
 from regen.core.errors import DataError, StaleDataError
+from regen.core.sections.data import DataConfig
 from regen.data import sources
 from regen.data.archives import IDX_SETS
 from regen.data.raw import spread

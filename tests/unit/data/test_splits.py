@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regen.core.config import DataConfig, keys
+from regen.core.config import keys
 from regen.core.errors import DataError
+from regen.core.sections.data import DataConfig
 from regen.data import splits
 from regen.data.schemas import describe
 from regen.data.sources import RawImages

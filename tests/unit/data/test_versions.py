@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from regen.core.config import DataConfig
 from regen.core.errors import DataError, StaleDataError
+from regen.core.sections.data import DataConfig
 from regen.core.workspace import Workspace
 from regen.data import sources, versions
 from regen.data.raw import Place

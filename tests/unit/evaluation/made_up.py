@@ -8,7 +8,8 @@ from typing import Any, get_args
 import numpy as np
 import pandas as pd
 
-from regen.core.config import Config, Metric
+from regen.core.config import Config
+from regen.core.sections.evaluation import Metric
 from regen.evaluation import latent
 from regen.evaluation.exhibits import Exhibits, Pairs, Rebuilt
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from regen.core.config import ExtractorConfig, GanConfig
+from regen.core.sections.models import ExtractorConfig, GanConfig
 from regen.data.splits import Dataset
 from regen.evaluation import latent
 from regen.evaluation.exhibits import Exhibits, Pairs, Rebuilt, pair_up, shown

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from regen.core.config import GateRules, Metric
+from regen.core.sections.evaluation import GateRules, Metric
 from regen.evaluation.gate import HIGHER_IS_BETTER, Decision, judge
 from regen.evaluation.intervals import Estimate
 

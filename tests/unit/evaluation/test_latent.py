@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regen.core.config import GanConfig
+from regen.core.sections.models import GanConfig
 from regen.evaluation import latent
 from regen.models.vae import Vae
 from regen.training import gan as gan_loop

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from regen.core.config import EvaluationConfig, ExtractorConfig, GanConfig, Metric, VaeConfig
 from regen.core.errors import EvaluationError
+from regen.core.sections.evaluation import EvaluationConfig, Metric
+from regen.core.sections.models import ExtractorConfig, GanConfig, VaeConfig
 from regen.data.splits import SPLITS, Dataset
 from regen.evaluation import measure, reconstruction
 from regen.evaluation.anomaly import BASELINES

@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from regen.core.config import EvaluationConfig, ExtractorConfig
+from regen.core.sections.evaluation import EvaluationConfig
+from regen.core.sections.models import ExtractorConfig
 from regen.data.splits import Dataset
 from regen.evaluation.per_class import ClassFigures, measure_classes
 from regen.models.extractor import Extractor

@@ -9,7 +9,7 @@ from typing import Any, get_args
 import pytest
 from PIL import Image
 
-from regen.core.config import Metric
+from regen.core.sections.evaluation import Metric
 from regen.evaluation import gate, report
 from regen.evaluation.exhibits import Exhibits
 from regen.evaluation.glossary import GLOSSARY

@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 import torch
 
-from regen.core.config import Network
+from regen.core.sections.base import Network
 from regen.models.extractor import Extractor
 
 

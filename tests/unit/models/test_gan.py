@@ -5,8 +5,8 @@ from typing import get_args
 import pytest
 import torch
 
-from regen.core.config import Network
 from regen.core.errors import ConfigError
+from regen.core.sections.base import Network
 from regen.models.gan import Discriminator, Generator, class_shares, draw_classes, position_of
 
 SHAPES = [(1, 8, 8), (3, 9, 7), (1, 28, 28), (3, 32, 32), (1, 1, 1)]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from regen.core.config import Network
+from regen.core.sections.base import Network
 from regen.models.conv import resolutions
 from regen.models.mlp import mlp
 from regen.models.networks import HEADS, STEMS, Shape, count_parameters, to_pixels, to_tensor

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.distributions import Bernoulli, Independent, MultivariateNormal, Normal, kl_divergence
 
-from regen.core.config import Network
+from regen.core.sections.base import Network
 from regen.models.vae import LOG_VARIANCE_RANGE, Vae, bernoulli_nll, gaussian_kl, gaussian_kl_terms, gaussian_nll
 
 SHAPE = (1, 8, 8)

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from regen.core.config import AlignConfig
 from regen.core.errors import EvaluationError
+from regen.core.sections.alignment import AlignConfig
 from regen.evaluation.gate import Decision
 from regen.evaluation.intervals import Estimate
 from regen.preferences.alignment import (

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from regen.core.config import AlignConfig, ExtractorConfig
+from regen.core.sections.alignment import AlignConfig
+from regen.core.sections.models import ExtractorConfig
 from regen.evaluation.frechet import Gaussian
 from regen.evaluation.measure import features_of
 from regen.models.networks import to_pixels

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from regen.core.config import RewardConfig
 from regen.core.errors import DataError, DivergenceError
+from regen.core.sections.alignment import RewardConfig
 from regen.preferences import reward as learning
 from regen.preferences.reward import (
     Bags,

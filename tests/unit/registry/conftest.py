@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from regen.core.config import GanConfig, VaeConfig
 from regen.core.environment import embedded
+from regen.core.sections.models import GanConfig, VaeConfig
 from regen.core.workspace import Workspace
 from regen.models import storage
 from regen.models.extractor import Extractor

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from regen.core.config import DataConfig, load
+from regen.core.config import load
+from regen.core.sections.data import DataConfig
 from regen.core.workspace import Workspace
 from regen.data import sources, versions
 from regen.registry import tracking

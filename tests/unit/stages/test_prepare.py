@@ -5,8 +5,8 @@ import shutil
 import numpy as np
 import pytest
 
-from regen.core.config import DataConfig
 from regen.core.errors import StaleDataError
+from regen.core.sections.data import DataConfig
 from regen.data import versions
 from regen.stages.prepare import dataset, prepare
 from tests.unit.stages.conftest import Open

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from regen.core.config import GanConfig, VaeConfig
+from regen.core.sections.models import GanConfig, VaeConfig
 from regen.training import gan, vae
 from regen.training.runtime import Runtime
 from tests.unit.training.toys import half_rows, weights_of

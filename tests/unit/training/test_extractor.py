@@ -2,7 +2,7 @@
 
 import torch
 
-from regen.core.config import ExtractorConfig
+from regen.core.sections.models import ExtractorConfig
 from regen.models.mlp import MlpHead
 from regen.training.extractor import build, train_extractor, train_judge
 from regen.training.rows import Rows

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from regen.core.config import GanConfig
 from regen.core.errors import CollapseError
+from regen.core.sections.models import GanConfig
 from regen.models.gan import Discriminator, Generator
 from regen.training import gan
 from regen.training.gan import TrainedGan, build, diversity, train_gan

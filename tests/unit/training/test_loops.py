@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from regen.core.config import ExtractorConfig, GanConfig, GanLoss, VaeConfig
 from regen.core.errors import DivergenceError
+from regen.core.sections.models import ExtractorConfig, GanConfig, GanLoss, VaeConfig
 from regen.training import extractor, gan, vae
 from regen.training.checkpoints import Checkpoints
 from regen.training.engine import Guard

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regen.core.config import GanLoss
+from regen.core.sections.models import GanLoss
 from regen.training.losses import LOSSES, gradient_norms, hinge, non_saturating, relativistic, wasserstein
 
 LOGITS = st.lists(st.floats(-20, 20), min_size=1, max_size=8)

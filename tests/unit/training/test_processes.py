@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
-from regen.core.config import TrainingConfig
+from regen.core.sections.models import TrainingConfig
 from regen.training.runtime import open_fabric
 from tests.conftest import REPOSITORY
 from tests.unit.training import processes

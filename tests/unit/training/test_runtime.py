@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from regen.core.config import TrainingConfig
 from regen.core.errors import DeviceError
+from regen.core.sections.models import TrainingConfig
 from regen.training import runtime as module
 from regen.training.checkpoints import Checkpoints
 from regen.training.draws import Draws

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from regen.core.config import AlignConfig, GanConfig, VaeConfig
 from regen.core.errors import DivergenceError
+from regen.core.sections.alignment import AlignConfig
+from regen.core.sections.models import GanConfig, VaeConfig
 from regen.models.gan import Generator
 from regen.models.vae import Vae
 from regen.training.checkpoints import Checkpoints

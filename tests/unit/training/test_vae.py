@@ -10,8 +10,8 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from regen.core.config import VaeConfig
 from regen.core.errors import DataError
+from regen.core.sections.models import VaeConfig
 from regen.models import storage
 from regen.models.vae import COMPONENTS, Vae, gaussian_kl_terms, gaussian_nll
 from regen.training import vae as module

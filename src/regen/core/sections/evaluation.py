@@ -1,0 +1,71 @@
+"""How figures are measured, and what they must be."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from regen.core.sections.base import Count, Section
+
+Metric = Literal[
+    "anomaly_auc", "anomaly_ap", "reconstruction_mse", "reconstruction_psnr", "reconstruction_ssim",
+    "negative_elbo_bits", "iwae_bits", "frechet_distance", "kid", "precision", "recall", "density", "coverage",
+    "class_shift", "anomaly_recall_fpr1", "anomaly_recall_fpr01", "memorisation", "preference_win_rate",
+]  # fmt: skip
+"""Every figure that a gate can judge by."""
+
+
+class EvaluationConfig(Section):
+    """How figures are measured."""
+
+    sample_sets: Annotated[int, Field(ge=1, le=1_000)] = 16
+    """Sets of samples, each as large as the reference, that a Fréchet distance averages over."""
+    bootstrap_draws: Annotated[int, Field(ge=50, le=100_000)] = 400
+    """Resamples behind each interval."""
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    """Share of repetitions in which an interval should hold the truth."""
+
+
+class GateRules(Section):
+    """What a candidate must show to be promoted."""
+
+    primary: Metric | None = None
+    """The metric that must be better than the champion's by its interval."""
+    floors: dict[Metric, float] = {}
+    """Metric to the worst value allowed: a minimum where higher is better, a maximum where lower is."""
+    guards: dict[Metric, Annotated[float, Field(ge=0)]] = {}
+    """Metric to the margin by which it may be worse than the champion's."""
+
+
+OF_A_VAE: frozenset[Metric] = frozenset({
+    "anomaly_auc", "anomaly_ap", "anomaly_recall_fpr1", "anomaly_recall_fpr01", "reconstruction_mse",
+    "reconstruction_psnr", "reconstruction_ssim", "negative_elbo_bits", "iwae_bits",
+})  # fmt: skip
+"""Figures that a GAN has none of."""
+
+
+class GateConfig(Section):
+    """Who is promoted, and whether anyone is."""
+
+    mode: Literal["off", "dry-run", "automatic"] = "automatic"
+    """off judges nothing; dry-run judges and writes the ledger; automatic also promotes."""
+    least_rows: Count = 200
+    """Test rows under which a candidate is held, since its figures say too little."""
+    vae: GateRules = GateRules()
+    """Rules for the VAE."""
+    gan: GateRules = GateRules()
+    """Rules for the GAN."""
+
+    @field_validator("gan")
+    @classmethod
+    def asks_what_a_gan_can_answer(cls, rules: GateRules) -> GateRules:
+        """Refuses figures that would reject every GAN, since none has them."""
+        asked = {*rules.floors, *rules.guards, *([rules.primary] if rules.primary else [])}
+        if wrong := sorted(asked & OF_A_VAE):
+            raise ValueError(f"a GAN has no {', '.join(wrong)}; judge it by its samples, such as frechet_distance")
+        return rules
+
+    @field_validator("mode", mode="before")
+    @classmethod
+    def off_is_a_word(cls, value: object) -> object:
+        """YAML reads a bare off as false."""
+        return "off" if value is False else value
