@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 import click
 
-from flows import cli_machine, cli_models, cli_review, cli_work
+from flows import cli_machine, cli_models, cli_review, cli_sweep, cli_work
 from flows.cli_base import cli
 from regen.core.errors import WRITE_REFUSALS, RegenError
 
-assert cli_work and cli_models and cli_review and cli_machine  # importing them adds their commands
+assert cli_work and cli_models and cli_review and cli_sweep and cli_machine  # importing them adds their commands
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

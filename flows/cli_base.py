@@ -14,7 +14,7 @@ EPILOG = 'Tab completion: eval "$(_REGEN_COMPLETE=bash_source regen)" in ~/.bash
 
 
 ORDER = (
-    "run", "stage", "data", "models", "sample", "evaluate", "metrics", "promote", "rollback", "review",
+    "run", "stage", "sweep", "data", "models", "sample", "evaluate", "metrics", "promote", "rollback", "review",
     "votes", "doctor", "up",
 )  # fmt: skip
 

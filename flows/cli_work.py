@@ -33,7 +33,10 @@ def run(config: Path, settings: tuple[str, ...], as_json: bool) -> None:
 
 @cli.command(
     epilog=example(
-        "regen stage prepare", "regen stage train-vae", "dvc repro   (runs them all, those whose inputs changed)"
+        "regen stage prepare",
+        "regen stage train-vae",
+        "dvc repro   (runs them all, those whose inputs changed)",
+        "torchrun --nproc-per-node 2 -m flows.cli stage train-vae --set training.devices=2   (on two devices)",
     )
 )
 @click.argument("name", type=click.Choice(STAGE_NAMES))
@@ -43,8 +46,11 @@ def run(config: Path, settings: tuple[str, ...], as_json: bool) -> None:
 def stage(name: str, config: Path, settings: tuple[str, ...], as_json: bool) -> None:
     """Run one stage, as dvc.yaml does; those before it must have run."""
     from flows import console
+    from regen.core.environment import torchrun_rank
 
     outcome = console.run_stage(open_project(config, settings), name.replace("-", "_"))
+    if torchrun_rank():  # the first of the processes speaks for all
+        return
     if as_json:
         print_json({"stage": outcome.stage, "key": outcome.key, "reused": outcome.reused})
     else:

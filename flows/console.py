@@ -20,10 +20,10 @@ from regen.core.workspace import Workspace, require_room
 from regen.data import versions
 from regen.stages import progress
 from regen.stages.base import Context, Outcome
-from regen.stages.summary import Summary
 
-if TYPE_CHECKING:  # it loads torch, which other commands do without
+if TYPE_CHECKING:  # they load torch and scikit-learn, which other commands do without
     from regen.stages.reevaluate import Reevaluation
+    from regen.stages.summary import Summary
 
 SHORT = {"anomaly_auc": "AUC", "anomaly_ap": "AP", "frechet_distance": "FD", "accuracy": "accuracy"}
 """How a narrow column calls a figure."""
@@ -46,7 +46,7 @@ def showing_progress() -> Iterator[None]:
             progress.use(progress.Lines())
 
 
-def run_retrain(context: Context) -> Summary:
+def run_retrain(context: Context) -> "Summary":
     """Runs the retrain flow against the server of `regen up` if there is one, else an ephemeral one.
 
     Work that was done before is found here already, since to ask costs less than to start a flow.
@@ -64,17 +64,22 @@ def run_retrain(context: Context) -> Summary:
     use_running_server(context.workspace)
     from flows.retrain import retrain
 
-    if not logging.getLogger("prefect").isEnabledFor(logging.DEBUG):
-        for name in ("prefect", "prefect.flow_runs", "prefect.task_runs", "prefect.flow_engine", "prefect.task_engine"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _end_at_once)
+    keep_prefect_quiet()
     with showing_progress():
         try:
             return retrain(context.config)
         except RuntimeError:  # Prefect's own server could not start, or a part of torch failed
             require_room(context.workspace)
             raise
+
+
+def keep_prefect_quiet() -> None:
+    """Leaves the last word of a flow to the command: no log but with --debug, and a signal ends all at once."""
+    if not logging.getLogger("prefect").isEnabledFor(logging.DEBUG):
+        for name in ("prefect", "prefect.flow_runs", "prefect.task_runs", "prefect.flow_engine", "prefect.task_engine"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end_at_once)
 
 
 def _end_at_once(number: int, frame: FrameType | None) -> None:
@@ -102,7 +107,7 @@ def run_stage(context: Context, name: str) -> Outcome:
         return STAGES[name](context)
 
 
-def print_summary(summary: Summary) -> None:
+def print_summary(summary: "Summary") -> None:
     """A table a model, its verdict with the reasons, and where to look further."""
     console = Console(highlight=False)
     if summary.reused:

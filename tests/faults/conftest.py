@@ -42,11 +42,11 @@ class Project:
             env=self.environment | environment, capture_output=True, text=True, timeout=400, check=False,
         )  # fmt: skip
 
-    def start(self, *arguments: str) -> "Started":
+    def start(self, *arguments: str, **environment: str) -> "Started":
         """Starts `regen` as a terminal does, in a process group of its own."""
         return Started(
             subprocess.Popen(
-                [sys.executable, "-m", "flows.cli", *arguments], cwd=self.root, env=self.environment,
+                [sys.executable, "-m", "flows.cli", *arguments], cwd=self.root, env=self.environment | environment,
                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
             )
         )  # fmt: skip

@@ -3,6 +3,7 @@
 YAML holds what differs from the defaults in `sections/`.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -64,6 +65,22 @@ def load(path: Path, overrides: Mapping[str, str] | None = None) -> Config:
     for key, text in (overrides or {}).items():
         _set(raw, key, text)
     return parse(raw, str(path))
+
+
+def replaced(config: Config, settings: Mapping[str, Any]) -> Config:
+    """The same project with other values for some dotted keys.
+
+    Raises:
+        ConfigError: a key or a value is not accepted.
+
+    Example:
+        >>> replaced(Config(project="digits"), {"gan.loss": "hinge"}).gan.loss
+        'hinge'
+    """
+    raw = config.model_dump(mode="json")
+    for key, value in settings.items():
+        _set(raw, key, json.dumps(value))
+    return parse(raw, config.project)
 
 
 def parse(raw: Mapping[str, Any], origin: str = "the project") -> Config:

@@ -3,6 +3,7 @@
 A stage's results lie in a folder named after its key, so equal work is found again and never done twice.
 """
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from regen.core import files
 from regen.core.errors import ConfigError, StorageError, writes_to
 
 DONE = "done.json"
+SHARED = "REGEN_STORE"
+"""The variable that names a folder which several machines share, for results, checkpoints and locks."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +53,19 @@ class Workspace:
         """The project's own subtree of data/."""
         return self.root / "data" / project
 
+    @property
+    def shared(self) -> Path:
+        """What machines that work together share: .regen/, or the folder that REGEN_STORE names."""
+        return self.root / (os.environ.get(SHARED) or self.state)
+
+    @property
+    def store(self) -> Path:
+        """The results of all stages, and what unfinished ones go on from."""
+        return self.shared / "store"
+
     def stage(self, name: str, key: str) -> "StageFolder":
         """Where the stage `name` with this key keeps its results."""
-        return StageFolder(self.state / "store" / name / key[:16])
+        return StageFolder(self.store / name / key[:16])
 
     def outputs(self, project: str) -> Path:
         """The newest results of a project, at fixed names, for people and for dvc.yaml."""
@@ -60,8 +73,8 @@ class Workspace:
 
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:
-        """Holds the lock `name` across processes."""
-        path = self.state / "locks" / f"{name}.lock"
+        """Holds the lock `name` across processes, and across machines where they share their store."""
+        path = self.shared / "locks" / f"{name}.lock"
         with writes_to(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = FileLock(path)

@@ -3,8 +3,10 @@
 import logging
 import os
 import shutil
+import socket
 import sqlite3
 import subprocess
+import sys
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 from jaxtyping import UInt8
 
 from regen.core.environment import store_uri
@@ -21,10 +24,40 @@ from regen.core.errors import RegistryError, StorageError
 from regen.core.workspace import Workspace
 
 KEY = "regen.key"
+PROCESS = "regen.process"
+"""The tag that says which process a run belongs to."""
 SYSTEM_METRICS_SECONDS = 5.0
 SPEED = "train/images_per_second"
 POINTS_A_REQUEST = 1000
 """MLflow takes no more."""
+ARTIFACTS = "REGEN_ARTIFACTS"
+"""The variable that names where new experiments keep their artifacts, such as s3://BUCKET/PATH; a server has its own."""
+SOON = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "15"}
+"""How long a server is waited for when a store is opened: one that does not answer then is told of within seconds."""
+PATIENTLY = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "5", "MLFLOW_HTTP_REQUEST_TIMEOUT": "60"}
+"""And later: some minute, so that a server or a database that restarts is sat out."""
+OUT_OF_REACH = (
+    "Max retries", "Connection refused", "could not connect", "connection failed", "Could not connect",
+    "Connection was closed", "server closed the connection", "the database system is",
+)  # fmt: skip
+"""What stores say that do not answer."""
+
+
+def _refusals() -> tuple[type[Exception], ...]:
+    """What MLflow, its database and its artifact store raise; S3's errors only where S3 is in use."""
+    import sqlalchemy.exc
+    from mlflow.exceptions import MlflowException
+
+    refusals: list[type[Exception]] = [
+        MlflowException, sqlalchemy.exc.SQLAlchemyError, sqlite3.Error, ConnectionError
+    ]  # fmt: skip
+    for module, names in (
+        ("botocore.exceptions", ("BotoCoreError", "ClientError")),
+        ("boto3.exceptions", ("Boto3Error",)),
+    ):
+        if module in sys.modules:
+            refusals += [getattr(sys.modules[module], name) for name in names]
+    return tuple(refusals)
 
 
 @contextmanager
@@ -35,13 +68,10 @@ def speaking_plainly(doing: str) -> Iterator[None]:
         RegistryError: the store refuses or is out of reach.
         StorageError: its database or its disk cannot be written.
     """
-    import sqlalchemy.exc
-    from mlflow.exceptions import MlflowException
-
     try:
         yield
-    except (MlflowException, sqlalchemy.exc.SQLAlchemyError, sqlite3.Error, ConnectionError) as error:
-        uri, reason = os.environ.get("MLFLOW_TRACKING_URI", ""), " ".join(str(error).split())
+    except _refusals() as error:
+        uri, reason = named(os.environ.get("MLFLOW_TRACKING_URI", "")), " ".join(str(error).split())
         if any(
             word in reason
             for word in ("disk is full", "disk I/O error", "readonly database", "unable to open database")
@@ -52,23 +82,43 @@ def speaking_plainly(doing: str) -> Iterator[None]:
             )
             why = "the disk is full; free some space" if full else "is its disk read-only?"
             raise StorageError(f"cannot write the tracking store {uri}: {why} ({doing})") from error
-        if any(
-            word in reason for word in ("Max retries", "Connection refused", "could not connect", "connection failed")
-        ):
+        if type(error).__module__.startswith(("botocore", "boto3")):
+            raise RegistryError(
+                f"the artifact store does not answer or refuses ({doing}): {reason[:200]}; see to it that it runs, then run "
+                "the command again"
+            ) from error
+        if any(word in reason for word in OUT_OF_REACH):
             raise RegistryError(
                 f"the tracking server {uri} does not answer ({doing}); start it, or unset MLFLOW_TRACKING_URI to use mlruns/"
             ) from error
         raise RegistryError(f"MLflow refused ({doing}): {reason[:300]}") from error
 
 
+def named(uri: str) -> str:
+    """A store's address without its password.
+
+    Example:
+        >>> named("postgresql://ada:secret@db/mlflow")
+        'postgresql://ada@db/mlflow'
+    """
+    scheme, mark, rest = uri.partition("://")
+    user, at, host = rest.rpartition("@")
+    return f"{scheme}{mark}{user.partition(':')[0]}{at}{host}"
+
+
+def is_embedded(workspace: Workspace) -> bool:
+    """Whether runs and models are kept in the project's own mlruns/."""
+    import mlflow
+
+    return bool(mlflow.get_tracking_uri() == store_uri(workspace.mlruns / "mlflow.db"))
+
+
 def open_store(workspace: Workspace) -> None:
-    """Makes the tracking store ready, once; a database file is created and migrated by one process at a time.
+    """Makes the tracking store ready, once; a database is created and migrated by one process at a time.
 
     Raises:
         RegistryError: the store refuses or is out of reach.
     """
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
     warnings.filterwarnings("ignore", module=r"mlflow\.")
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.ERROR)
@@ -76,16 +126,42 @@ def open_store(workspace: Workspace) -> None:
 
     for name in ("mlflow.store.db.utils", "mlflow.system_metrics", "mlflow.tracking", "mlflow.utils"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    with workspace.lock("mlflow"), speaking_plainly("opening the store"):
-        if mlflow.get_tracking_uri() == store_uri(workspace.mlruns / "mlflow.db"):
+    with workspace.lock("mlflow"), speaking_plainly("opening the store"), _answering_soon():
+        if is_embedded(workspace):
             workspace.mlruns.mkdir(parents=True, exist_ok=True)
             with sqlite3.connect(workspace.mlruns / "mlflow.db", timeout=60) as database:
                 database.execute("PRAGMA journal_mode=WAL")
         mlflow.MlflowClient().search_experiments(max_results=1)
 
 
+@contextmanager
+def _answering_soon() -> Iterator[None]:
+    """Waits for a server as `SOON` says within the block and as `PATIENTLY` after it, unless the user has set how long."""
+    unset = [name for name in SOON if name not in os.environ]
+    os.environ.update({name: SOON[name] for name in unset})
+    chosen: dict[str, str] = {}
+    try:
+        yield
+        chosen = PATIENTLY
+    finally:
+        for name in unset:
+            os.environ.pop(name)
+        os.environ.update({name: value for name, value in chosen.items() if name in unset})
+
+
+def artifact_location(workspace: Workspace, experiment: str) -> str | None:
+    """Where a new experiment keeps its artifacts; None where the tracking server decides."""
+    import mlflow
+
+    if mlflow.get_tracking_uri().startswith(("http://", "https://")):
+        return None
+    if root := os.environ.get(ARTIFACTS):
+        return f"{root.rstrip('/')}/{experiment}"
+    return (workspace.mlruns / "artifacts" / experiment).as_uri()
+
+
 def experiment_id(workspace: Workspace, name: str) -> str:
-    """The experiment's id; it is made where there is none, its artifacts in mlruns/ when the store is there."""
+    """The experiment's id; it is made where there is none."""
     import mlflow
     from mlflow.exceptions import MlflowException
 
@@ -93,15 +169,19 @@ def experiment_id(workspace: Workspace, name: str) -> str:
     with speaking_plainly(f"opening the experiment {name}"):
         if found := client.get_experiment_by_name(name):
             return str(found.experiment_id)
-        embedded = mlflow.get_tracking_uri() == store_uri(workspace.mlruns / "mlflow.db")
-        location = (workspace.mlruns / "artifacts" / name).as_uri() if embedded else None
         try:
             kind = {"mlflow.experimentKind": "custom_model_development"}  # the UI opens on runs, not on traces
+            location = artifact_location(workspace, name)
             return str(client.create_experiment(name, artifact_location=location, tags=kind))
         except MlflowException:  # another process was quicker
             if found := client.get_experiment_by_name(name):
                 return str(found.experiment_id)
             raise
+
+
+def this_process() -> str:
+    """Host, number and start of this process, which together no other has."""
+    return f"{socket.gethostname()} {os.getpid()} {psutil.Process().create_time():.0f}"
 
 
 def git_commit(root: Path) -> str:
@@ -118,6 +198,10 @@ def git_commit(root: Path) -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return commit.stdout.strip() + ("-dirty" if status.stdout.strip() else "")
+
+
+def _origin() -> dict[str, str]:
+    return {"mlflow.source.name": "regen", PROCESS: this_process()}
 
 
 @dataclass(frozen=True)
@@ -137,7 +221,7 @@ class Run:
             found = client.search_runs([owner], f"tags.`{KEY}` = '{key}'", max_results=1)
             if found:
                 return cls(found[0].info.run_id)
-            made = client.create_run(owner, run_name=name, tags={KEY: key, "mlflow.source.name": "regen", **tags})
+            made = client.create_run(owner, run_name=name, tags={KEY: key, **_origin(), **tags})
             return cls(made.info.run_id)
 
     @classmethod
@@ -147,7 +231,7 @@ class Run:
 
         owner = experiment_id(workspace, experiment)
         with speaking_plainly(f"opening the run {name}"):
-            made = mlflow.MlflowClient().create_run(owner, run_name=name, tags={"mlflow.source.name": "regen", **tags})
+            made = mlflow.MlflowClient().create_run(owner, run_name=name, tags={**_origin(), **tags})
         return cls(made.info.run_id)
 
     @classmethod
@@ -238,6 +322,7 @@ class Run:
 
         client = mlflow.MlflowClient()
         with speaking_plainly("opening the run"):
+            client.set_tag(self.id, PROCESS, this_process())
             client.update_run(self.id, status="RUNNING")
         monitor = SystemMetricsMonitor(self.id, sampling_interval=SYSTEM_METRICS_SECONDS, resume_logging=True)
         monitor.start()

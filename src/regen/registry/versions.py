@@ -156,8 +156,9 @@ def register(model: str, kind: str, run: Run, model_uri: str, key: str, tags: Ma
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
         made = client.create_model_version(
-            model, model_uri, run_id=run.id, tags={KEY: key, "regen.kind": kind, **tags}, description=card
-        )
+            model, model_uri, run_id=run.id, tags={KEY: key, "regen.kind": kind, **tags}, description=card,
+            model_id=model_uri.removeprefix("models:/"),  # a server asks for it
+        )  # fmt: skip
         return _version(client.get_model_version(model, made.version))
 
 

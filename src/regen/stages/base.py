@@ -73,6 +73,8 @@ class Context:
 
     workspace: Workspace
     config: Config
+    publishes: bool = True
+    """Whether results are copied to outputs/; a sweep's trials leave there what a run has left."""
 
     @cached_property
     def data_version(self) -> str:
@@ -164,7 +166,8 @@ def perform(
                 body(folder.work, folder.out)
             folder.finish()
             shutil.rmtree(folder.work, ignore_errors=True)
-        publish(context, stage, folder)
+        if context.publishes:
+            publish(context, stage, folder)
     return Outcome(stage, key, reused)
 
 

@@ -1,21 +1,27 @@
-"""Every stage by its name, in the order they run."""
+"""Every stage by its name, in the order they run; a stage's libraries are imported when it is called, and no others."""
 
 from collections.abc import Callable
-from functools import partial
+from importlib import import_module
 
 from regen.stages.base import Context, Outcome
-from regen.stages.evaluate import evaluate
-from regen.stages.prepare import prepare
-from regen.stages.promote import promote
-from regen.stages.register import register
-from regen.stages.train import train
+
+
+def _stage(module: str, **settings: str) -> Callable[[Context], Outcome]:
+    """The function of that name in regen.stages.MODULE."""
+
+    def call(context: Context) -> Outcome:
+        outcome: Outcome = getattr(import_module(f"regen.stages.{module}"), module)(context, **settings)
+        return outcome
+
+    return call
+
 
 STAGES: dict[str, Callable[[Context], Outcome]] = {
-    "prepare": prepare,
-    "train_extractor": partial(train, kind="extractor"),
-    "train_vae": partial(train, kind="vae"),
-    "train_gan": partial(train, kind="gan"),
-    "evaluate": evaluate,
-    "register": register,
-    "promote": promote,
+    "prepare": _stage("prepare"),
+    "train_extractor": _stage("train", kind="extractor"),
+    "train_vae": _stage("train", kind="vae"),
+    "train_gan": _stage("train", kind="gan"),
+    "evaluate": _stage("evaluate"),
+    "register": _stage("register"),
+    "promote": _stage("promote"),
 }

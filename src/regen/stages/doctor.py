@@ -1,14 +1,20 @@
 """Whether this machine, this repository and this store are sound: each check says what it found and the way out."""
 
+import json
+import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from urllib.error import URLError
+from urllib.request import urlopen
 
 from regen.core.errors import RegenError
-from regen.registry import relocation, tracking
+from regen.core.workspace import DONE, StageFolder
+from regen.registry import orphans, relocation, tracking
 from regen.stages.base import Context, device_class
 
 LEAST_FREE_GIB = 1.0
@@ -32,7 +38,8 @@ def examine(context: Context, *, fix: bool) -> list[Finding]:
     """
     checks: list[Callable[[], Finding]] = [
         _python, lambda: _pins(context), lambda: _device(context), lambda: _disk(context), lambda: _git(context),
-        lambda: _data(context), lambda: _store(context), lambda: _moved(context, fix),
+        lambda: _data(context), lambda: _results(context, fix), lambda: _store(context), lambda: _moved(context, fix),
+        lambda: _orphans(context, fix), *(partial(_server, server) for server in servers()),
     ]  # fmt: skip
     return [check() for check in checks]
 
@@ -102,7 +109,74 @@ def _store(context: Context) -> Finding:
     return Finding("MLflow store", True, "opens")
 
 
+def _results(context: Context, fix: bool) -> Finding:
+    store = context.workspace.store
+    folders = sorted(path for path in store.glob("*/*") if path.is_dir())
+    finished = [folder for folder in folders if (folder / DONE).is_file()]
+    damaged = [folder for folder in finished if not StageFolder(folder).is_done()]
+    if damaged and fix:
+        for folder in damaged:
+            shutil.rmtree(folder)
+        return Finding("results", True, f"{len(damaged)} damaged ones were removed; the next run makes them anew")
+    if damaged:
+        names = ", ".join(str(folder.relative_to(store)) for folder in damaged[:3])
+        more = f" and {len(damaged) - 3} more" if len(damaged) > 3 else ""
+        found = f"{names}{more} in {store} differ from the digests they were written with"
+        return Finding("results", False, found, "run 'regen doctor --fix', which removes them, to have them made anew")
+    unfinished = len(folders) - len(finished)
+    return Finding("results", True, f"{len(finished)} finished and whole, {unfinished} unfinished, in {store}")
+
+
+def _orphans(context: Context, fix: bool) -> Finding:
+    try:
+        tracking.open_store(context.workspace)
+        found = orphans.running()
+        if found.orphans and fix:
+            orphans.end(found.orphans)
+            return Finding("runs", True, f"{len(found.orphans)} whose processes are gone are marked as killed now")
+    except RegenError as error:
+        return Finding("runs", False, str(error), "see above")
+    if found.orphans:
+        ids = ", ".join(run[:8] for run in found.orphans[:3])
+        said = f"{len(found.orphans)} are marked as running, but their processes are gone ({ids})"
+        return Finding("runs", False, said, "run 'regen doctor --fix', which marks them as killed")
+    return Finding("runs", True, f"{found.alive} are running here, {found.elsewhere} on other machines")
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that this process's environment points to."""
+
+    package: str
+    address: str
+    page: str
+    """Where it says its version."""
+
+
+def servers() -> list[Server]:
+    """Those that the environment points to; none in the embedded set-up."""
+    prefect, mlflow = os.environ.get("PREFECT_API_URL", ""), os.environ.get("MLFLOW_TRACKING_URI", "")
+    found = [Server("prefect", prefect, f"{prefect}/admin/version")] if prefect else []
+    return found + ([Server("mlflow", mlflow, f"{mlflow}/version")] if mlflow.startswith("http") else [])
+
+
+def _server(server: Server) -> Finding:
+    """Whether the server answers and is of our version but for the last number, which both projects keep compatible."""
+    name = {"prefect": "Prefect server", "mlflow": "MLflow server"}[server.package]
+    try:
+        with urlopen(server.page, timeout=10) as page:  # noqa: S310  # what the user points to
+            said = page.read().decode().strip()
+    except (URLError, OSError, ValueError) as error:
+        return Finding(name, False, f"{server.address} does not answer: {error}", "start it, or point elsewhere")
+    theirs, ours = (json.loads(said) if said.startswith('"') else said), version(server.package)
+    same = theirs.split(".")[:2] == ours.split(".")[:2]
+    way_out = f"run {server.package} {ours} there, or install {server.package}=={theirs} here"
+    return Finding(name, same, f"{server.address} runs {theirs}, here is {ours}", way_out)
+
+
 def _moved(context: Context, fix: bool) -> Finding:
+    if not tracking.is_embedded(context.workspace):
+        return Finding("paths", True, "the MLflow store is not in the project, so none can have moved with it")
     moved = relocation.moved_paths(context.workspace)
     if not moved:
         return Finding("paths", True, "MLflow's artifacts lie where its database says")

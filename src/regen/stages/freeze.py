@@ -21,7 +21,6 @@ from regen.core.workspace import Workspace
 from regen.data.splits import Dataset
 from regen.evaluation import admission
 from regen.evaluation.admission import Admission
-from regen.evaluation.measure import features_of
 from regen.models import storage
 from regen.models.extractor import Extractor
 from regen.models.extractors import Spec, resize_digest, resized
@@ -109,6 +108,8 @@ def admit(context: Context, run: Run, tags: dict[str, str], out: Path) -> None:
 
 def examine(folder: Path, name: str, dataset: Dataset, seed: int) -> Admission:
     """Climbs every ladder with one of the networks in `folder`, on rows that it was not trained on and no figure uses."""
+    from regen.evaluation.measure import features_of  # which loads scikit-learn
+
     network = storage.load(folder, name)
     rows = np.concatenate([dataset.rows(split) for split in ("train", "validation")])
     few = rows[np.linspace(0, len(rows) - 1, min(len(rows), admission.LARGEST)).round().astype(np.int64)]

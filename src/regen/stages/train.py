@@ -14,6 +14,7 @@ from torch import nn
 
 from regen.core import files
 from regen.core.config import Config
+from regen.core.environment import torchrun_rank
 from regen.core.errors import BY_NAME, KilledError, RegenError
 from regen.data import schemas
 from regen.data.splits import Dataset
@@ -131,12 +132,33 @@ def train(context: Context, kind: str) -> Outcome:
         DeviceError: the device that was asked for is not there.
         EvaluationError: the extractor fails its self-tests.
     """
+    if torchrun_rank() is None:
+        return _train_once(context, kind)
+    fabric = open_fabric(context.config.training)
+    assert fabric is not None  # torchrun's processes always have one
+    fabric.launch()
+    if fabric.global_rank > 0:
+        return _follow(fabric, context, kind)
+    outcome = _train_once(context, kind, fabric)
+    fabric.broadcast(False)  # nothing more to train
+    return outcome
+
+
+def _follow(fabric: Any, context: Context, kind: str) -> Outcome:
+    """Trains with the first of torchrun's processes whenever that one does; it alone locks, logs and saves."""
+    stage, folder = f"train_{kind}", context.folder(f"train_{kind}")
+    while fabric.broadcast(False):
+        _train_here(fabric, context, kind, Run(""), folder.work, folder.out)
+    return Outcome(stage, context.key(stage), reused=False)
+
+
+def _train_once(context: Context, kind: str, launched: Any = None) -> Outcome:
     if kind == "extractor":
-        return _train_extractor_once(context)
-    return perform(context, f"train_{kind}", lambda work, out: _train(context, kind, work, out))
+        return _train_extractor_once(context, launched)
+    return perform(context, f"train_{kind}", lambda work, out: _train(context, kind, work, out, launched))
 
 
-def _train_extractor_once(context: Context) -> Outcome:
+def _train_extractor_once(context: Context, launched: Any) -> Outcome:
     tracking.open_store(context.workspace)
 
     def body(work: Path, out: Path) -> None:
@@ -144,18 +166,20 @@ def _train_extractor_once(context: Context) -> Outcome:
             if version := freeze.frozen(context):
                 freeze.take(context, version, out)
             else:
-                _train(context, "extractor", work, out)
+                _train(context, "extractor", work, out, launched)
 
     outcome = perform(context, "train_extractor", body, lambda out: freeze.still_holds(context, out))
     freeze.use(context)
     return outcome
 
 
-def _train(context: Context, kind: str, work: Path, out: Path) -> None:
+def _train(context: Context, kind: str, work: Path, out: Path, launched: Any) -> None:
     tracking.open_store(context.workspace)
-    run, fabric = open_run(context, kind), open_fabric(context.config.training)
+    run, fabric = open_run(context, kind), launched or open_fabric(context.config.training)
     with run.running():
-        if context.config.training.devices == 1:
+        if launched:
+            launched.broadcast(True)
+        if launched or context.config.training.devices == 1:
             curve = _train_here(fabric, context, kind, run, work, out)
         else:
             curve = _train_in_processes(fabric, context, kind, run, work, out)

@@ -1,4 +1,4 @@
-"""Runs a stage in a process of its own: two trainings in one process would share torch's threads and global state.
+"""Runs stages in a process of their own: two trainings in one process would share torch's threads and global state.
 
 The child sends its progress as JSON lines; an error crosses back as the same error. When the parent dies, so does the child.
 """
@@ -21,13 +21,17 @@ from regen.stages import progress
 from regen.stages.base import Context, Outcome
 
 
-def run_in_process(context: Context, stage: str) -> Outcome:
-    """Runs `stage` in a new process and shows its progress here.
+def run_in_process(context: Context, *stages: str) -> Outcome:
+    """Runs stages one after the other in a new process, shows its progress here, and gives back the last one's outcome.
 
     Raises:
-        RegenError: whatever the stage raised, or TrainingError when the process was killed.
+        RegenError: whatever a stage raised, or TrainingError when the process was killed.
     """
-    order = {"root": str(context.workspace.root), "config": context.config.model_dump(mode="json"), "stage": stage}
+    order = {
+        "root": str(context.workspace.root), "config": context.config.model_dump(mode="json"), "stages": stages,
+        "publishes": context.publishes,
+    }  # fmt: skip
+    stage = stages[-1]
     shown, last_words = progress.current(), deque[str](maxlen=20)
     with subprocess.Popen(
         [sys.executable, "-m", "regen.stages.worker"],
@@ -88,18 +92,18 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def main() -> None:
-    """The child's side: reads its order from standard input, runs the stage, sends what came of it."""
+    """The child's side: reads its order from standard input, runs the stages, sends what came of the last."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the parent's to answer, it ends this process
     signal.signal(signal.SIGTERM, _interrupt)
     order = json.loads(sys.stdin.readline())
     _die_with_parent()
-    context = Context(Workspace(Path(order["root"])), _config(order["config"]))
+    context = Context(Workspace(Path(order["root"])), _config(order["config"]), order["publishes"])
     bootstrap(context.workspace)
     progress.use(progress.Events())
     try:
         from regen.stages.catalogue import STAGES
 
-        outcome = STAGES[order["stage"]](context)
+        outcome = [STAGES[stage](context) for stage in order["stages"]][-1]
     except RegenError as error:
         progress.Events.send({"error": type(error).__name__, "message": str(error)})
         sys.stdout.flush()

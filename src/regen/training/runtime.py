@@ -6,6 +6,7 @@ processes of `training.devices` and what they tell each other. It is imported on
 
 import ctypes
 import logging
+import os
 import platform
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -17,6 +18,7 @@ from jaxtyping import UInt8
 from numpy import ndarray
 from torch import Tensor, nn
 
+from regen.core.environment import torchrun_rank
 from regen.core.errors import DeviceError
 from regen.core.sections.models import TrainingConfig
 from regen.training.checkpoints import Checkpoints
@@ -95,9 +97,11 @@ def open_fabric(config: TrainingConfig) -> Any | None:
     """Lightning Fabric for this configuration, not launched yet; None where one process on a CPU does.
 
     Raises:
-        DeviceError: the device is not there, or not as many of it.
+        DeviceError: the device is not there, or not as many of it, or torchrun has started another number of processes.
     """
     device = resolve_device(config.device)
+    if torchrun_rank() is not None:
+        return _open_among_torchruns(config, device)
     if config.devices == 1 and device.type == "cpu":
         return None
     if device.type == "cuda" and config.devices > torch.cuda.device_count():
@@ -106,15 +110,27 @@ def open_fabric(config: TrainingConfig) -> Any | None:
         )
     if device.type == "mps" and config.devices > 1:
         raise DeviceError("training.devices is over 1, but there is one mps device; set it to 1")
+    one = [device.index] if device.index is not None and config.devices == 1 else config.devices
+    return _fabric(config, device, devices=one, strategy="ddp_spawn" if config.devices > 1 else "auto")
+
+
+def _open_among_torchruns(config: TrainingConfig, device: torch.device) -> Any:
+    """Fabric in one of the processes that torchrun started, on one machine or several."""
+    everywhere, here = (int(os.environ[name]) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+    if everywhere != config.devices:
+        raise DeviceError(
+            f"torchrun has started {everywhere} processes, but training.devices is {config.devices}; make them equal, since "
+            "the number decides how batches are dealt out"
+        )
+    return _fabric(config, device, devices=here, num_nodes=everywhere // here, strategy="ddp")
+
+
+def _fabric(config: TrainingConfig, device: torch.device, **places: Any) -> Any:
     from lightning_fabric import Fabric
 
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     bf16 = config.precision == "bf16" or (config.precision == "auto" and device.type == "cuda")
-    one = [device.index] if device.index is not None and config.devices == 1 else config.devices
-    return Fabric(
-        accelerator=device.type, devices=one, precision="bf16-mixed" if bf16 else "32-true",
-        strategy="ddp_spawn" if config.devices > 1 else "auto",
-    )  # fmt: skip
+    return Fabric(accelerator=device.type, precision="bf16-mixed" if bf16 else "32-true", **places)
 
 
 @dataclass(frozen=True)

@@ -53,3 +53,19 @@ def test_a_home_that_cannot_be_made_is_a_storage_error(tmp_path: Path, variables
 
     with pytest.raises(StorageError, match="cannot write"):
         environment.bootstrap(Workspace(tmp_path))
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql"])
+def test_postgresql_is_reached_by_the_driver_that_is_installed(
+    tmp_path: Path, variables: dict[str, str], scheme: str
+) -> None:
+    variables["MLFLOW_TRACKING_URI"] = f"{scheme}://ada:secret@db:5432/mlflow"
+
+    environment.bootstrap(Workspace(tmp_path))
+
+    assert variables["MLFLOW_TRACKING_URI"] == "postgresql+psycopg://ada:secret@db:5432/mlflow"
+
+
+@pytest.mark.parametrize("address", ["postgresql+psycopg2://db/mlflow", "http://mlflow:5000", "sqlite:///a.db"])
+def test_other_addresses_stay_as_they_are(address: str) -> None:
+    assert environment.with_driver(address) == address

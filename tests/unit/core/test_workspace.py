@@ -76,6 +76,27 @@ def test_other_keys_and_other_stages_have_other_folders(tmp_path: Path) -> None:
     assert len(found) == 4
 
 
+def test_results_and_locks_lie_in_a_shared_folder_where_one_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = Workspace(tmp_path / "one"), Workspace(tmp_path / "other")
+    apart = one.stage("train_vae", "a" * 64) != other.stage("train_vae", "a" * 64)
+
+    monkeypatch.setenv("REGEN_STORE", str(tmp_path / "shared"))
+
+    assert apart
+    assert one.stage("train_vae", "a" * 64) == other.stage("train_vae", "a" * 64)
+    assert one.store.is_relative_to(tmp_path / "shared")
+    with one.lock("promotion"):
+        assert (tmp_path / "shared" / "locks" / "promotion.lock").exists()
+
+
+def test_a_shared_folder_may_be_named_from_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REGEN_STORE", "beside")
+
+    assert Workspace(tmp_path).store == tmp_path / "beside" / "store"
+
+
 def assert_turns(entries: list[str]) -> None:
     assert entries[0::2] == ["in"] * (len(entries) // 2)
     assert entries[1::2] == ["out"] * (len(entries) // 2)

@@ -1,5 +1,6 @@
 """The tracking store opens for many at once, finds a run again by its key, and says plainly what is wrong."""
 
+import os
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ from regen.core.errors import RegistryError, StorageError
 from regen.core.workspace import Workspace
 from regen.registry import tracking
 from regen.registry.tracking import Run
+from regen.registry.tracking import speaking_plainly as speaking
 
 OPEN = """\
 from pathlib import Path
@@ -92,6 +94,63 @@ def test_artifacts_of_the_embedded_store_lie_in_mlruns(store):
 
     location = mlflow.MlflowClient().get_experiment(owner).artifact_location
     assert location == (store.workspace.mlruns / "artifacts" / "placed").as_uri()
+
+
+@pytest.mark.parametrize("address", ["postgresql+psycopg://db/mlflow", "sqlite:////elsewhere/mlflow.db"])
+def test_artifacts_of_another_database_lie_where_regen_artifacts_says(tmp_path, monkeypatch, address):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    monkeypatch.setenv("REGEN_ARTIFACTS", "s3://bucket/regen/")
+    named = tracking.artifact_location(Workspace(tmp_path), "digits")
+    monkeypatch.delenv("REGEN_ARTIFACTS")
+
+    assert named == "s3://bucket/regen/digits"
+    assert tracking.artifact_location(Workspace(tmp_path), "digits") == (tmp_path / "mlruns/artifacts/digits").as_uri()
+
+
+def test_a_server_decides_itself_where_artifacts_lie(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    monkeypatch.setenv("REGEN_ARTIFACTS", "s3://bucket/regen")
+
+    assert tracking.artifact_location(Workspace(tmp_path), "digits") is None
+
+
+def test_an_open_store_is_waited_for_longer_than_one_to_be_opened(store, monkeypatch):
+    names = list(tracking.PATIENTLY)
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    during = {}
+    monkeypatch.setattr("mlflow.MlflowClient.search_experiments", lambda *_, **__: during.update(os.environ))
+
+    tracking.open_store(store.workspace)
+
+    assert {name: during[name] for name in names} == tracking.SOON
+    assert {name: os.environ[name] for name in names} == tracking.PATIENTLY
+
+
+def test_how_long_to_wait_is_the_users_to_say(store, monkeypatch):
+    chosen = dict.fromkeys(tracking.PATIENTLY, "3")
+    for name, value in chosen.items():
+        monkeypatch.setenv(name, value)
+
+    tracking.open_store(store.workspace)
+
+    assert {name: os.environ[name] for name in chosen} == chosen
+
+
+def test_an_artifact_store_that_is_away_is_told_of_plainly():
+    exceptions = pytest.importorskip("botocore.exceptions")
+
+    with pytest.raises(RegistryError, match="the artifact store does not answer or refuses"), speaking("recording"):
+        raise exceptions.EndpointConnectionError(endpoint_url="http://s3:9000")
+
+
+def test_a_password_is_not_said(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql+psycopg://ada:secret@127.0.0.1:1/mlflow")
+
+    with pytest.raises(RegistryError, match=r"ada@127\.0\.0\.1:1/mlflow does not answer") as met, speaking("opening"):
+        raise ConnectionError("Connection refused")
+
+    assert "secret" not in str(met.value)
 
 
 def test_a_server_out_of_reach_is_named_in_one_line(tmp_path, monkeypatch):
