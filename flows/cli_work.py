@@ -121,3 +121,55 @@ def data_pull(config: Path, as_json: bool) -> None:
     else:
         met = "was there already" if origin == "here" else f"came from the {origin}"
         click.echo(f"data/{project} {met}: version {context.data_version}")
+
+
+@data.command(
+    "schema",
+    epilog=example(
+        "regen data schema payments.parquet",
+        "regen data schema configs/transactions.yaml --out schemas/transactions.yaml",
+    ),
+)
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="Write it to this file.  [default: print it]"
+)
+@click.option("--force", is_flag=True, help="Write over a file that is there.")
+@as_json
+def data_schema(path: Path, out: Path | None, force: bool, as_json: bool) -> None:
+    """Infer a schema, an editable file, from a table (Parquet, CSV) or from the source of a project file (YAML).
+
+    What it guesses (ranges with slack, categories, key, time, label, groups) is yours to correct; `regen stage prepare`
+    enforces it. A label's delay is never guessed.
+    """
+    from regen.core.errors import ConfigError
+    from regen.data import table_inference, table_schema, table_sources
+    from regen.data.raw import Place
+
+    if out is not None and out.exists() and not force:
+        raise ConfigError(f"{out} is there already, perhaps edited; name another file, or add --force to replace it")
+    if path.suffix.lower() in (".yaml", ".yml"):
+        context = open_project(path)
+        if not context.config.data.is_table:
+            raise ConfigError(
+                f"{path}: data.source is {context.config.data.source}, which gives images; a schema is a table's"
+            )
+        found = table_inference.of_source(context.config.data, Place(context.workspace.root))
+    else:
+        found = table_inference.infer(table_sources.scan_file(path), str(path))
+    if out is not None:
+        table_schema.save(found, out)
+    parts = {"key": found.key, "time": found.time, "label": found.label, "groups": list(found.groups)}
+    if as_json:
+        print_json(
+            {**parts, "columns": {c.name: c.kind for c in found.columns}, "out": None if out is None else str(out)}
+        )
+    elif out is None:
+        click.echo(table_schema.to_yaml(found), nl=False)
+    else:
+        shown = "; ".join(f"{part}: {_listed(name)}" for part, name in parts.items())
+        click.echo(f"{out}: {len(found.columns)} columns; {shown}. Look it over, and set label_delay_days")
+
+
+def _listed(name: str | list[str] | None) -> str:
+    return (", ".join(name) if isinstance(name, list) else name) or "none"

@@ -1,7 +1,7 @@
-"""Sources: each materialises a folder of images, labels and a manifest, the same bytes every time.
+"""Sources: each materialises a folder, the same bytes every time: of images, labels and a manifest, or of a table.
 
-The folder holds `images.npy` (uint8, `n h w c`, 0 to 255), `labels.npy` (int64, `n`) and `manifest.json`; if files were
-set aside, `quarantine.csv` lists them with their reasons.
+A folder of images holds `images.npy` (uint8, `n h w c`, 0 to 255), `labels.npy` (int64, `n`) and `manifest.json`; if files
+were set aside, `quarantine.csv` lists them with their reasons. `table_sources` says what a table's folder holds.
 """
 
 import csv
@@ -15,7 +15,8 @@ import numpy as np
 
 from regen.core import files
 from regen.core.errors import DataError, StaleDataError
-from regen.core.sections.data import DataConfig
+from regen.core.sections.data import DataConfig, without_password
+from regen.core.sections.tables import TABLE_SOURCES
 from regen.data.archives import cifar10, cifar10_at_hand, fashion_mnist, idx_at_hand, mnist
 from regen.data.folder import folder as image_folder
 from regen.data.raw import Place, RawImages, spread
@@ -74,8 +75,12 @@ def is_at_hand(config: DataConfig, place: Place) -> bool:
             return place.resolve(config.source.partition(":")[2]).is_dir()
         case "cifar10":
             return cifar10_at_hand(config, place)
-        case "digits":
+        case "digits" | "transactions":
             return True
+        case "table":
+            return place.resolve(config.source.partition(":")[2]).is_file()
+        case "sql":
+            return False
         case name:
             return idx_at_hand(name, config, place)
 
@@ -85,6 +90,12 @@ def materialise(config: DataConfig, folder: Path, place: Place | None = None) ->
     with files.replacing_folder(folder) as temporary:
         scratch = temporary / "scratch"
         scratch.mkdir()
+        if config.is_table:
+            from regen.data import table_sources
+
+            table_sources.materialise(config, temporary, replace(place or Place(), scratch=scratch), made_with(config))
+            shutil.rmtree(scratch)
+            return
         raw = load(config, replace(place or Place(), scratch=scratch))
         np.save(temporary / "images.npy", raw.images)
         np.save(temporary / "labels.npy", raw.labels)
@@ -109,7 +120,11 @@ def materialise(config: DataConfig, folder: Path, place: Place | None = None) ->
 
 def made_with(config: DataConfig) -> dict[str, Any]:
     """The keys of the data section that decide what a source writes, those left out that do not apply."""
-    made: dict[str, Any] = {"source": config.source}
+    made: dict[str, Any] = {"source": without_password(config.source)}
+    if config.source == "transactions":
+        made["simulator"] = config.simulator.model_dump(mode="json")
+    if config.query is not None:
+        made["query"] = config.query
     if name_of(config.source) == "folder":
         made |= {"resolution": config.resolution, "channels": config.channels}
     if config.max_rows is not None:
@@ -122,16 +137,26 @@ def misfit(config: DataConfig, manifest: Any, shown: str = "it") -> str:
 
     Data that no source of ours made is the user's own, and fits whatever the project file says.
     """
-    if not isinstance(manifest, dict) or name_of(str(manifest.get("source"))) not in SOURCES:
+    if not isinstance(manifest, dict) or name_of(str(manifest.get("source"))) not in {*SOURCES, *TABLE_SOURCES}:
         return ""
     wanted = made_with(config)
     if manifest["source"] != wanted["source"]:
         return f"data.source is {wanted['source']}, but {shown} was made from {manifest['source']}"
-    for key in ("resolution", "channels", "max_rows"):
+    for key in ("resolution", "channels", "query", "max_rows", "simulator"):
         asked, met = wanted.get(key), manifest.get(key)
+        if asked != met and isinstance(asked, dict) and isinstance(met, dict):
+            key, asked, met = next(
+                (f"{key}.{name}", asked.get(name), met.get(name))
+                for name in sorted({*asked, *met})
+                if asked.get(name) != met.get(name)
+            )
         if asked != met:
-            return f"data.{key} is {asked or 'not set'}, but {shown} was made with {met or 'all rows'}"
+            return f"data.{key} is {_told(asked, 'not set')}, but {shown} was made with {_told(met, 'all rows')}"
     return ""
+
+
+def _told(value: Any, absent: str) -> str:
+    return absent if value is None else str(value)
 
 
 def require_fit(config: DataConfig, folder: Path) -> None:

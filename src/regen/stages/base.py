@@ -81,6 +81,11 @@ class Context:
         """The recorded version of the project's data, whose files are checked to be those."""
         return versions.require_clean(self.workspace, self.config.project)
 
+    @property
+    def schema_path(self) -> Path:
+        """The file that says what a table's rows must be."""
+        return self.workspace.root / (self.config.tables.schema_file or f"schemas/{self.config.project}.yaml")
+
     def key(self, stage: str) -> str:
         """The stage's key.
 
@@ -94,14 +99,27 @@ class Context:
             "project": self.config.project,
             "seed": None if stage in SEEDLESS else self.config.seed,
             "sources": source_digest(),
-            "torch": version("torch"),
-            "device": device_class(self.config.training.device),
+            "torch": version("torch").partition("+")[0],  # builds for other devices are told apart by the device
+            "device": self.device,
             "arithmetic": [dump["training"][key] for key in ("threads", "devices", "precision")],
         }
         sections = {section: dump[section] for section in READS[stage]}
+        if stage == "prepare" and self.config.data.is_table:
+            sections["tables"] = dump["tables"]
+            sections["schema"] = files.sha256(self.schema_path) if self.schema_path.is_file() else None
         if stage.startswith("train_"):  # a loop inspects its model at each checkpoint, and may act on what it sees
             sections["inspected"] = dump["training"]["checkpoint_every_images"]
         return files.digest([stage, common, sections, [self.key(before) for before in AFTER[stage]]])
+
+    @property
+    def device(self) -> str:
+        """The kind of device that trains: this machine's, or the one that a pool's workers are said to have.
+
+        Raises:
+            DeviceError: it is not there.
+        """
+        training = self.config.training
+        return device_class(training.device) if training.pool is None else training.device.partition(":")[0]
 
     @property
     def fingerprint(self) -> str:
