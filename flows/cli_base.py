@@ -14,8 +14,8 @@ EPILOG = 'Tab completion: eval "$(_REGEN_COMPLETE=bash_source regen)" in ~/.bash
 
 
 ORDER = (
-    "run", "stage", "sweep", "data", "models", "sample", "evaluate", "metrics", "promote", "rollback", "review",
-    "votes", "doctor", "up",
+    "run", "ingest", "score", "monitor", "stage", "sweep", "data", "models", "sample", "evaluate", "metrics", "promote",
+    "rollback", "delete", "review", "votes", "align", "up", "deploy", "doctor",
 )  # fmt: skip
 
 

@@ -142,18 +142,29 @@ who = click.option(
 why = click.option("--reason", default="by hand", show_default=True, help="Why, for the history.")
 
 
-@cli.command(epilog=example("regen promote digits-gan 3 --by ada --reason 'sharper eights'"))
+@cli.command(
+    epilog=example(
+        "regen promote digits-gan 3 --by ada --reason 'sharper eights'",
+        "regen promote digits-gan 3 --reject --by ada --reason 'odd sevens'",
+    )
+)
 @click.argument("model")
 @click.argument("version", type=int)
 @who
 @why
-@click.option("--force", is_flag=True, help="Promote although the gate rejected it.")
+@click.option("--reject", is_flag=True, help="Say no to a version that waits for approval.")
+@click.option("--force", is_flag=True, help="Promote although the gate rejected it or its approval has expired.")
 @as_json
-def promote(model: str, version: int, by: str, reason: str, force: bool, as_json: bool) -> None:
-    """Make a VERSION of MODEL its champion; it is loaded and tried first, and all is put back if that fails."""
-    from regen.stages.decide import promote_by_hand
+def promote(model: str, version: int, by: str, reason: str, reject: bool, force: bool, as_json: bool) -> None:
+    """Make a VERSION of MODEL its champion, or reject it; it is loaded and tried first, all is put back if that fails."""
+    from regen.stages.decide import promote_by_hand, reject_by_hand
 
-    _print_event(promote_by_hand(open_workspace(), model, version, by, reason, force=force), as_json)
+    if reject and force:
+        raise click.UsageError("--reject and --force exclude each other")
+    if reject:
+        _print_event(reject_by_hand(open_workspace(), model, version, by, reason), as_json)
+    else:
+        _print_event(promote_by_hand(open_workspace(), model, version, by, reason, force=force), as_json)
 
 
 @cli.command(epilog=example("regen rollback digits-gan --by ada --reason 'odd sevens'", "regen rollback digits-gan 1"))
@@ -169,6 +180,19 @@ def rollback(model: str, version: int | None, by: str, reason: str, as_json: boo
     _print_event(rollback_by_hand(open_workspace(), model, version, by, reason), as_json)
 
 
+@cli.command(epilog=example("regen delete digits-gan 2 --by ada --reason 'never good'"))
+@click.argument("model")
+@click.argument("version", type=int)
+@who
+@why
+@as_json
+def delete(model: str, version: int, by: str, reason: str, as_json: bool) -> None:
+    """Take a VERSION of MODEL out of the registry for good; never one with an alias, nor one to roll back to."""
+    from regen.stages.decide import delete_by_hand
+
+    _print_event(delete_by_hand(open_workspace(), model, version, by, reason), as_json)
+
+
 def _print_event(event: Any, as_json: bool) -> None:
     if as_json:
         print_json({
@@ -176,5 +200,14 @@ def _print_event(event: Any, as_json: bool) -> None:
             "by": event.by, "reason": event.reason,
         })  # fmt: skip
     else:
-        was = f", was version {event.before}" if event.before else ""
-        click.echo(f"{event.model}@champion is version {event.version} now{was}")
+        click.echo(_said(event))
+
+
+def _said(event: Any) -> str:
+    version = f"{event.model} version {event.version}"
+    if event.action == "reject":
+        return f"{version} is rejected; the champion stays {event.before or 'none'}"
+    if event.action == "delete":
+        return f"{version} is deleted; its MLflow run stays"
+    was = f", was version {event.before}" if event.before else ""
+    return f"{event.model}@champion is version {event.version} now{was}"

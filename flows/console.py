@@ -19,7 +19,7 @@ from rich.table import Column, Table
 from regen.core.workspace import Workspace, require_room
 from regen.data import versions
 from regen.stages import progress
-from regen.stages.base import Context, Outcome
+from regen.stages.base import Context, Outcome, jsonable
 
 if TYPE_CHECKING:  # they load torch and scikit-learn, which other commands do without
     from regen.stages.reevaluate import Reevaluation
@@ -111,10 +111,7 @@ def print_summary(summary: "Summary") -> None:
     """A table a model, its verdict with the reasons, and where to look further."""
     console = Console(highlight=False)
     if summary.reused:
-        console.print(
-            f"Nothing to do: the same data ({summary.data_version[:12]}), configuration and code were run before "
-            f"(fingerprint {summary.fingerprint[:12]}). What that run came to:\n"
-        )
+        console.print(f"Nothing to do: {summary.same_as_before}. What that run came to:\n")
     for model in summary.models:
         against = f"champion (version {model.champion})" if model.champion else "champion (none before)"
         table = Table(
@@ -130,7 +127,7 @@ def print_summary(summary: "Summary") -> None:
         style = STYLES[model.decision]
         state = f"it is {model.model}@champion" if model.promoted else "it is registered, and not the champion"
         console.print(f"[{style}]{model.decision}[/]: {state}", soft_wrap=True)
-        for reason in model.reasons:
+        for reason in (*model.reasons, *([model.way_on] if model.waits else [])):
             console.print(f"  · {reason}", markup=False, soft_wrap=True)
         console.print()
     console.print(summary.note, markup=False, soft_wrap=True)
@@ -200,16 +197,50 @@ def list_models(workspace: Workspace, model: str | None, *, as_json: bool) -> No
         style = STYLES.get(version["verdict"], "dim")
         table.add_row(
             version["model"], str(version["version"]), ", ".join(version["aliases"]),
-            f"[{style}]{version['verdict'] or 'not judged'}[/]", figures, made,
+            f"[{style}]{version['verdict'] or 'not judged'}[/]{approval_of(version)}", figures, made,
         )  # fmt: skip
     console.print(table)
     for version in found["versions"]:
-        if version["verdict"] == "REJECT":
-            console.print(
-                f"{version['model']} {version['version']}: {'; '.join(version['reasons'])}",
-                markup=False,
-                soft_wrap=True,
-            )
+        if said := _remark(version):
+            console.print(f"{version['model']} {version['version']}: {said}", markup=False, soft_wrap=True)
+
+
+def _remark(version: dict[str, Any]) -> str:
+    """What to know of a listed version beside its row."""
+    approval = version["approval"] or {"state": ""}
+    if approval["state"] == "pending":
+        until = datetime.fromtimestamp(approval["until"] / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+        return f"waits for approval until {until}; regen promote {version['model']} {version['version']} --by NAME"
+    if approval["state"] == "expired" and approval["why"]:
+        return f"its approval has expired: {approval['why']}"
+    return "; ".join(version["reasons"]) if version["verdict"] == "REJECT" else ""
+
+
+def run_deploy(context: Context, config: Path, *, as_json: bool) -> None:
+    """Applies prefect.yaml and prints a line for each thing on the server."""
+    from flows.up import use_running_server
+
+    use_running_server(context.workspace)  # before Prefect reads where its server is
+    from flows.deploy import deploy
+
+    steps = deploy(context.workspace, context.config, config)
+    if as_json:
+        print(json.dumps({"server": os.environ["PREFECT_API_URL"], "steps": jsonable(steps)}, indent=2))
+        return
+    console = Console(highlight=False)
+    table = Table("what", "name", "done", "detail")
+    for step in steps:
+        table.add_row(
+            step.kind, step.name, f"[{'dim' if step.done == 'unchanged' else 'green'}]{step.done}[/]", step.detail
+        )
+    console.print(table)
+    console.print(f"Server: {os.environ['PREFECT_API_URL']}", soft_wrap=True)
+
+
+def approval_of(version: dict[str, Any]) -> str:
+    """Where a listed version stands with people, to be said after the gate's word."""
+    found = version["approval"]
+    return "" if found is None or found["state"] == "approved" else f", {found['state']}"
 
 
 def run_doctor(context: Context, *, fix: bool, as_json: bool) -> None:

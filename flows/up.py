@@ -1,20 +1,22 @@
-"""Starts the Prefect server and the MLflow UI on loopback and ends all it started, whatever ends it."""
+"""Runs Prefect, its workers, MLflow and the review page on loopback, and ends all it started, whatever ends it."""
 
 import json
 import os
+import platform
 import signal
 import socket
-import subprocess
-import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from urllib.error import URLError
+from urllib.parse import urlencode
 from urllib.request import urlopen
 
 import click
 
+from flows.supervisor import Service, Supervisor
 from regen.core import files
 from regen.core.errors import RegenError
 from regen.core.workspace import Workspace
@@ -23,8 +25,24 @@ from regen.registry.tracking import open_store
 HOST = "127.0.0.1"
 MLFLOW_PAGE = "#/experiments?workflowType=machine_learning"
 """MLflow's pages about training; it would open on those about language models."""
+POOLS = ("cpu", "gpu")
 START_SECONDS = 120
-STOP_SECONDS = 15
+LOOK_SECONDS = 1.0
+ASK_SECONDS = 5.0
+"""Between two questions whether there is a champion to review."""
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where each page is."""
+
+    prefect: int = 4200
+    mlflow: int = 5000
+    review: int = 8321
+
+    def address(self, name: str) -> str:
+        """A page's address."""
+        return f"http://{HOST}:{getattr(self, name)}"
 
 
 def state_file(workspace: Workspace) -> Path:
@@ -45,95 +63,156 @@ def use_running_server(workspace: Workspace) -> None:
 def answers(url: str) -> bool:
     """Whether a page answers with success."""
     try:
-        with urlopen(url, timeout=2) as page:  # noqa: S310  # our own address on loopback
+        with urlopen(url, timeout=2) as page:  # noqa: S310  # an address that we or the user named
             return bool(page.status == 200)
-    except (URLError, OSError):
+    except (URLError, OSError, ValueError):
         return False
 
 
-def serve(workspace: Workspace, prefect_port: int, mlflow_port: int) -> None:
-    """Runs both servers until Ctrl-C, a SIGTERM, or the end of one of them.
+def serve(workspace: Workspace, ports: Ports, config: Path, model: str, *, workers: bool, review: bool) -> None:
+    """Runs everything until Ctrl-C, a SIGTERM, or until something dies again and again.
+
+    Args:
+        config: the project file whose models people review.
+        model: the registered model that they do, once it has a champion.
+        workers: whether there is a worker for each pool.
+        review: whether there is a review page.
 
     Raises:
-        RegenError: a port is taken, or a server does not start.
+        RegenError: a port is taken, or a part does not start or cannot be kept running.
     """
-    for name, port in (("Prefect", prefect_port), ("MLflow", mlflow_port)):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                raise RegenError(f"port {port} is taken; choose another by --{name.lower()}-port") from None
+    pages = ("prefect", "mlflow", *(["review"] if review else []))
+    for name in pages:
+        _require_free(name, getattr(ports, name))
     open_store(workspace)
-    addresses = {"prefect": f"http://{HOST}:{prefect_port}", "mlflow": f"http://{HOST}:{mlflow_port}"}
-    commands = {
-        "prefect": ["-m", "prefect", "server", "start", "--host", HOST, "--port", str(prefect_port)],
-        "mlflow": [
-            "-m", "mlflow", "server", "--host", HOST, "--port", str(mlflow_port), "--workers", "1",
-            "--backend-store-uri", os.environ["MLFLOW_TRACKING_URI"],
-        ],
-    }  # fmt: skip
-    environment = os.environ | {"PREFECT_SERVER_UI_API_URL": f"{addresses['prefect']}/api"}
-    environment.pop("PREFECT_API_URL", None)
-    logs = workspace.state / "logs"
-    logs.mkdir(parents=True, exist_ok=True)
-    children: dict[str, subprocess.Popen[bytes]] = {}
     for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, _interrupt)
+    supervisor = Supervisor(workspace.state / "logs")
     try:
-        for name, command in commands.items():
-            with (logs / f"{name}.log").open("wb") as log:
-                children[name] = subprocess.Popen(
-                    [sys.executable, *command], stdout=log, stderr=log, env=environment, start_new_session=True
-                )
         click.echo("Starting Prefect and MLflow …", err=True)
-        _wait_until_up(
-            children, {"prefect": f"{addresses['prefect']}/api/health", "mlflow": f"{addresses['mlflow']}/health"}, logs
-        )
-        files.write_text(state_file(workspace), json.dumps(addresses))
-        click.echo(f"Prefect  {addresses['prefect']}   flows, runs, artifacts")
-        click.echo(f"MLflow   {addresses['mlflow']}/{MLFLOW_PAGE}   experiments, models, promotions")
-        click.echo("Ctrl-C ends both.")
+        for service in (prefect(ports), mlflow(ports)):
+            supervisor.start(service)
+        health = {"prefect": f"{ports.address('prefect')}/api/health", "mlflow": f"{ports.address('mlflow')}/health"}
+        _wait_until_up(supervisor, health)
+        files.write_text(state_file(workspace), json.dumps({name: ports.address(name) for name in pages}))
+        click.echo(f"Prefect  {ports.address('prefect')}   flows, runs, artifacts")
+        click.echo(f"MLflow   {ports.address('mlflow')}/{MLFLOW_PAGE}   experiments, models, promotions")
+        if workers:
+            for pool in POOLS:
+                supervisor.start(worker(ports, pool))
+            click.echo(f"Workers  one each for the pools {', '.join(POOLS)}; 'regen deploy' gives them work")
+        if review:
+            click.echo(f"Review   {ports.address('review')}/   as soon as {model} has a champion")
+            supervisor.start(review_page(ports, config, model))
+        click.echo("Ctrl-C ends all.")
         while True:
-            time.sleep(1)
-            _require_alive(children, logs)
+            time.sleep(LOOK_SECONDS)
+            supervisor.look_after()
     except KeyboardInterrupt:
         click.echo("\nStopping …", err=True)
     finally:
+        for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(ending, signal.SIG_IGN)  # a second Ctrl-C would leave processes behind
         state_file(workspace).unlink(missing_ok=True)
-        _stop(children)
+        supervisor.stop(last=("prefect", "mlflow"))
+
+
+def prefect(ports: Ports) -> Service:
+    """The Prefect server; it keeps the leases of concurrency slots in files, so that they outlive it."""
+    return Service(
+        "prefect", ("-m", "prefect", "server", "start", "--host", HOST, "--port", str(ports.prefect)),
+        {
+            "PREFECT_API_URL": None, "PREFECT_SERVER_UI_API_URL": f"{ports.address('prefect')}/api",
+            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+        },
+    )  # fmt: skip
+
+
+def mlflow(ports: Ports) -> Service:
+    """The MLflow server with its pages."""
+    return Service(
+        "mlflow",
+        (
+            "-m", "mlflow", "server", "--host", HOST, "--port", str(ports.mlflow), "--workers", "1",
+            "--backend-store-uri", os.environ["MLFLOW_TRACKING_URI"],
+        ),
+    )  # fmt: skip
+
+
+def worker(ports: Ports, pool: str) -> Service:
+    """A process worker for a pool, which it makes if there is none."""
+    return Service(
+        f"worker-{pool}",
+        (
+            "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process",
+            "--name", f"{pool} on {platform.node() or HOST}",
+        ),
+        {"PREFECT_API_URL": f"{ports.address('prefect')}/api", "PREFECT_LOGGING_LEVEL": "INFO"},
+        survived_by_children=True,
+    )  # fmt: skip
+
+
+def review_page(ports: Ports, config: Path, model: str) -> Service:
+    """The page on which people judge the champion's samples, once there is a champion."""
+    question = urlencode({"name": model, "alias": "champion"})
+    champion = f"{ports.address('mlflow')}/api/2.0/mlflow/registered-models/alias?{question}"
+    return Service(
+        "review", ("-m", "flows.cli", "review", str(config), "--host", HOST, "--port", str(ports.review), "--json"),
+        can_start=_now_and_then(lambda: answers(champion)), hear=_tell_of_review(), essential=False,
+    )  # fmt: skip
+
+
+def _now_and_then(ask: Callable[[], bool]) -> Callable[[], bool]:
+    asked = -ASK_SECONDS
+
+    def call() -> bool:
+        nonlocal asked
+        if time.monotonic() - asked < ASK_SECONDS:
+            return False
+        asked = time.monotonic()
+        return ask()
+
+    return call
+
+
+def _tell_of_review() -> Callable[[str], None]:
+    """Passes on what the page says as it opens: its address, and a new reviewer's token, which no log may hold."""
+    said = ""
+
+    def hear(line: str) -> None:
+        nonlocal said
+        said += line
+        try:
+            found = json.loads(said)
+        except ValueError:
+            return
+        said = ""
+        token = f"   token {found['token']}, shown this once" if found["token"] else ""
+        click.echo(f"Review   {found['address']}   open{token}")
+
+    return hear
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _wait_until_up(children: Mapping[str, "subprocess.Popen[bytes]"], pages: Mapping[str, str], logs: Path) -> None:
+def _require_free(name: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            raise RegenError(f"port {port} is taken; choose another by --{name}-port") from None
+
+
+def _wait_until_up(supervisor: Supervisor, pages: Mapping[str, str]) -> None:
     deadline, waiting = time.monotonic() + START_SECONDS, dict(pages)
     while waiting:
-        _require_alive(children, logs)
+        supervisor.require_alive()
         waiting = {name: page for name, page in waiting.items() if not answers(page)}
         if time.monotonic() > deadline:
-            raise RegenError(f"{', '.join(waiting)} did not answer within {START_SECONDS} s; look into {logs}")
+            raise RegenError(
+                f"{', '.join(waiting)} did not answer within {START_SECONDS} s; look into {supervisor.logs}"
+            )
         time.sleep(0.3)
-
-
-def _require_alive(children: Mapping[str, "subprocess.Popen[bytes]"], logs: Path) -> None:
-    for name, child in children.items():
-        if child.poll() is not None:
-            raise RegenError(f"{name} ended with code {child.returncode}; look into {logs / name}.log")
-
-
-def _stop(children: Mapping[str, "subprocess.Popen[bytes]"]) -> None:
-    for send in (signal.SIGTERM, signal.SIGKILL):
-        for child in children.values():
-            try:
-                os.killpg(child.pid, send)
-            except ProcessLookupError:
-                continue
-        deadline = time.monotonic() + STOP_SECONDS
-        for child in children.values():
-            try:
-                child.wait(timeout=max(deadline - time.monotonic(), 0.1))
-            except subprocess.TimeoutExpired:
-                continue

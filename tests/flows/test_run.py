@@ -26,7 +26,7 @@ with get_client(sync_client=True) as client:
                 artifact.key: artifact.data for artifact in client.read_artifacts() if artifact.flow_run_id == flow.id
             },
         }
-        for flow in flows
+        for flow in flows if flow.parent_task_run_id is None
     ]))
 """
 

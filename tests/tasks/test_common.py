@@ -2,7 +2,7 @@
 
 import pytest
 
-from regen.core.errors import DataError, DivergenceError, KilledError, StorageError, TrainingError
+from regen.core.errors import ConfigError, DataError, DivergenceError, KilledError, StorageError, TrainingError
 from regen.stages.base import Outcome
 
 
@@ -62,3 +62,31 @@ def test_the_workspace_is_that_of_the_current_folder(config, project):
 
     assert context.workspace.root == project.resolve()
     assert context.config is config
+
+
+def test_a_flow_takes_its_project_by_the_files_path_or_whole(project):
+    from flows.train import train
+
+    by_path = train.validate_parameters({"config": "params.yaml", "kind": "vae"})["config"]
+    whole = train.validate_parameters({"config": by_path.model_dump(mode="json"), "kind": "vae"})["config"]
+
+    assert by_path.project == "digits"
+    assert whole == by_path
+
+
+def test_a_project_file_that_is_not_there_is_named(project):
+    from flows.train import train
+
+    with pytest.raises(ConfigError, match=r"there is no project file .*parms.yaml; did you mean .*params.yaml"):
+        train.validate_parameters({"config": "parms.yaml", "kind": "vae"})
+
+
+def test_a_picture_is_shown_whole_and_a_large_one_named(tmp_path, monkeypatch):
+    from tasks import common
+
+    picture = tmp_path / "samples.png"
+    picture.write_bytes(b"png")
+
+    assert common.picture_markdown(picture, "Samples") == "![Samples](data:image/png;base64,cG5n)"
+    monkeypatch.setattr(common, "MOST_PICTURE_BYTES", 2)
+    assert common.picture_markdown(picture, "Samples") == f"Samples: `{picture}`"

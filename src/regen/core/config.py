@@ -15,9 +15,11 @@ from pydantic import BaseModel, Field, ValidationError
 from regen.core.errors import ConfigError
 from regen.core.sections.alignment import AlignConfig, RewardConfig
 from regen.core.sections.base import Section
-from regen.core.sections.data import DataConfig
+from regen.core.sections.data import DataConfig, without_password
+from regen.core.sections.deployment import ScheduleConfig
 from regen.core.sections.evaluation import EvaluationConfig, GateConfig
 from regen.core.sections.models import ExtractorConfig, GanConfig, TrainingConfig, VaeConfig
+from regen.core.sections.tables import TablesConfig
 
 
 class Config(Section):
@@ -28,6 +30,7 @@ class Config(Section):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Every random draw descends from it, but for the splits' and the extractor's."""
     data: DataConfig = DataConfig()
+    tables: TablesConfig = TablesConfig()
     training: TrainingConfig = TrainingConfig()
     extractor: ExtractorConfig = ExtractorConfig()
     vae: VaeConfig = VaeConfig()
@@ -36,6 +39,7 @@ class Config(Section):
     align: AlignConfig = AlignConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     gate: GateConfig = GateConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
 
     def model_name(self, kind: str) -> str:
         """The registered model's name, such as digits-vae."""
@@ -114,7 +118,8 @@ def _explain(error: dict[str, Any]) -> str:
     if error["type"] == "missing":
         return f"{dotted} is missing"
     met = error["input"]
-    return f"{dotted}: {message[0].lower()}{message[1:]}" + (f", got {met!r}" if not isinstance(met, dict) else "")
+    shown = without_password(repr(met))
+    return f"{dotted}: {message[0].lower()}{message[1:]}" + (f", got {shown}" if not isinstance(met, dict) else "")
 
 
 def keys(model: type[BaseModel] = Config, prefix: str = "") -> Iterator[str]:

@@ -1,7 +1,8 @@
 """Promotion and rollback: one at a time, checked before they count, undone when the check fails, written to a history.
 
 The history is the MLflow experiment `promotions`, one run an event, only ever appended to. Read as a stack, a promotion
-puts a version on top and a rollback takes one off; the champion is what lies on top.
+puts a version on top and a rollback takes one off; the champion is what lies on top. Rejections and deletions of versions
+stand there too, and move nothing.
 """
 
 import time
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 
 from regen.core.errors import RegenError, RegistryError
 from regen.core.workspace import Workspace
+from regen.registry import approvals, versions
+from regen.registry.approvals import APPROVAL, State
 from regen.registry.tracking import experiment_id, speaking_plainly
 from regen.registry.versions import CHAMPION, PREVIOUS, Version, by_alias, by_number
 
@@ -21,7 +24,7 @@ class Event:
     """One line of the history."""
 
     action: str
-    """promote or rollback."""
+    """promote, rollback, reject or delete."""
     model: str
     version: int
     before: int | None
@@ -62,16 +65,16 @@ def stack(events: list[Event]) -> list[int]:
         ... )
         [1]
     """
-    versions: list[int] = []
+    champions: list[int] = []
     for event in events:
         if event.action == "promote":
-            versions.append(event.version)
-        else:
-            while versions and versions[-1] != event.version:
-                versions.pop()
-            if not versions:
-                versions.append(event.version)
-    return versions
+            champions.append(event.version)
+        elif event.action == "rollback":
+            while champions and champions[-1] != event.version:
+                champions.pop()
+            if not champions:
+                champions.append(event.version)
+    return champions
 
 
 def promote(
@@ -122,6 +125,39 @@ def rollback(workspace: Workspace, model: str, number: int | None, by: str, reas
         )
 
 
+def reject(workspace: Workspace, version: Version, by: str, reason: str) -> Event:
+    """Says no to a version that waits for approval.
+
+    Raises:
+        RegistryError: it does not wait for any.
+    """
+    with workspace.lock("promotion"):
+        current = by_number(version.model, version.number)
+        if approvals.state(current) is not State.PENDING or CHAMPION in current.aliases:
+            raise RegistryError(
+                f"{version.model} {version.number} does not wait for approval; 'regen models' lists what does"
+            )
+        versions.tag(version, {APPROVAL: State.REJECTED})
+        return _note(workspace, "reject", version, approvals.champion_of(version.model), by, reason)
+
+
+def delete(workspace: Workspace, version: Version, by: str, reason: str) -> Event:
+    """Takes a version out of the registry for good; the history keeps that it was there.
+
+    Raises:
+        RegistryError: it carries an alias, or a rollback could lead to it.
+    """
+    with workspace.lock("promotion"):
+        current, name = by_number(version.model, version.number), f"{version.model} {version.number}"
+        if current.aliases:
+            raise RegistryError(f"{name} is {', '.join(current.aliases)}; promote another version or roll back first")
+        if version.number in stack(history(workspace, version.model)):
+            raise RegistryError(f"{name} was a champion that 'regen rollback' may go back to; it stays")
+        event = _note(workspace, "delete", version, approvals.champion_of(version.model), by, reason)
+        versions.delete(version)
+        return event
+
+
 def _switch(
     workspace: Workspace, action: str, version: Version, before: int | None, previous: int | None, by: str, reason: str
 ) -> Event:
@@ -138,6 +174,12 @@ def _switch(
                 f"{version.model} {version.number} was not promoted, all is as before: {error}"
             ) from error
         raise
+    if approvals.state(version) is not None:
+        versions.tag(version, {APPROVAL: State.APPROVED})
+    return _note(workspace, action, version, before, by, reason)
+
+
+def _note(workspace: Workspace, action: str, version: Version, before: int | None, by: str, reason: str) -> Event:
     event = Event(action, version.model, version.number, before, by, reason, int(time.time() * 1000))
     _append(workspace, event)
     return event

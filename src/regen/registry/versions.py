@@ -10,6 +10,9 @@ from regen.evaluation.gate import Verdict
 from regen.registry.tracking import KEY, Run, speaking_plainly
 
 CHAMPION, PREVIOUS = "champion", "previous"
+GATE_TITLE = "## Gate: "
+MOST_DESCRIBED = 5000
+"""Characters that MLflow's database keeps of a description."""
 FINGERPRINT = "regen.fingerprint"
 """The tag that says for which inputs a version has been judged, written when all else is done."""
 
@@ -50,6 +53,12 @@ class Version:
     def reasons(self) -> tuple[str, ...]:
         """Why the gate said so."""
         return tuple(json.loads(self.tags.get("regen.reasons", "[]")))
+
+    @property
+    def ledger(self) -> list[dict[str, Any]]:
+        """Every check that the gate made last."""
+        found: list[dict[str, Any]] = json.loads(self.tags.get("regen.ledger", "[]"))
+        return found
 
 
 def _version(record: Any) -> Version:
@@ -171,7 +180,13 @@ def point(version: Version, alias: str) -> None:
 
 
 def record_verdict(version: Version, verdict: Verdict, against: int | None) -> None:
-    """Tags a version with what the gate said of it, why, and against whom."""
+    """Tags a version with what the gate said of it, why, and against whom, and adds it to its description."""
+    import mlflow
+
+    client, number = mlflow.MlflowClient(), str(version.number)
+    with speaking_plainly(f"describing {version.model} {number}"):
+        card = client.get_model_version(version.model, number).description or ""
+        client.update_model_version(version.model, number, described(card, verdict, against))
     tag(
         version,
         {
@@ -181,6 +196,37 @@ def record_verdict(version: Version, verdict: Verdict, against: int | None) -> N
             "regen.ledger": json.dumps(verdict.to_json()["checks"]),
         },
     )
+
+
+def described(card: str, verdict: Verdict, against: int | None) -> str:
+    """A version's model card with the gate's ledger under it, in the place of an earlier one.
+
+    Example:
+        >>> from regen.evaluation.gate import Decision
+        >>> print(described("# digits-vae", Verdict(Decision.HOLD, ("not judged",)), 3))
+        # digits-vae
+        <BLANKLINE>
+        ## Gate: HOLD, against version 3
+        <BLANKLINE>
+        - not judged
+    """
+    compared = "no champion" if against is None else f"version {against}"
+    lines = [f"{GATE_TITLE}{verdict.decision}, against {compared}", "", *(f"- {reason}" for reason in verdict.reasons)]
+    if verdict.checks:
+        lines += ["", "| check | wanted | met | |", "|---|---|---|---|"]
+        lines += [
+            f"| {c.kind} {c.metric} | {c.wanted} | {c.met} | {'✓' if c.passed else '✗'} |" for c in verdict.checks
+        ]
+    text = "\n".join([card.partition(f"\n{GATE_TITLE}")[0].rstrip(), "", *lines])
+    return text if len(text) <= MOST_DESCRIBED else text[: MOST_DESCRIBED - 1] + "…"
+
+
+def delete(version: Version) -> None:
+    """Takes a version out of the registry; its run and what was logged there stay."""
+    import mlflow
+
+    with speaking_plainly(f"deleting {version.model} {version.number}"):
+        mlflow.MlflowClient().delete_model_version(version.model, str(version.number))
 
 
 def tag(version: Version, tags: Mapping[str, str]) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from regen.core import files
 from regen.evaluation.gate import Decision, Verdict, judge
-from regen.registry import promotion, tracking, versions
+from regen.registry import approvals, promotion, tracking, versions
 from regen.registry.versions import FINGERPRINT, Version
 from regen.stages import evaluate, register
 from regen.stages.base import Context, Outcome, perform
@@ -22,9 +22,9 @@ def finished(context: Context) -> dict[str, Version] | None:
 
 def _judged(context: Context) -> dict[str, Version] | None:
     found = register.candidates(context)
-    if found and all(version.tags.get(FINGERPRINT) == context.fingerprint for version in found.values()):
-        return found
-    return None
+    if not found or any(version.tags.get(FINGERPRINT) != context.fingerprint for version in found.values()):
+        return None
+    return None if any(map(approvals.is_stale, found.values())) else found
 
 
 def promote(context: Context) -> Outcome:
@@ -65,15 +65,16 @@ def _decide(context: Context, kind: str, version: Version, found: dict[str, Any]
             rules, estimates(entry["estimates"]) or {}, estimates(entry["difference"]),
             rows=found["rows"]["test"], least_rows=context.config.gate.least_rows,
         )  # fmt: skip
-    promoted = verdict.decision == Decision.PROMOTE and mode == "automatic"
+    wins = verdict.decision == Decision.PROMOTE
     versions.record_verdict(version, verdict, against)
     run = tracking.Run(version.run_id)
     run.tag({"regen.verdict": str(verdict.decision), "regen.version": str(version.number)})
-    if promoted:
+    waits = wins and mode == "approval" and approvals.ask(version, context.config.gate.approval_days)
+    if wins and mode == "automatic":
         promotion.promote(context.workspace, version, "gate", "; ".join(verdict.reasons), against)
     entry = {
         **verdict.to_json(), "model": version.model, "version": version.number, "against": against,
-        "promoted": promoted or versions.CHAMPION in version.aliases, "mode": mode,
+        "promoted": (wins and mode == "automatic") or versions.CHAMPION in version.aliases, "waits": waits, "mode": mode,
     }  # fmt: skip
     ledger = context.folder("promote").work / f"{kind}-ledger.json"
     files.write_json(ledger, entry)

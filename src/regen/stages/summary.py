@@ -5,6 +5,8 @@ from typing import Any
 
 from regen.evaluation.intervals import Estimate
 from regen.evaluation.report import LABELS, comparison_table, frechet_note
+from regen.registry import approvals
+from regen.registry.approvals import State
 from regen.registry.versions import CHAMPION
 from regen.stages import evaluate, promote
 from regen.stages.base import Context
@@ -19,6 +21,8 @@ class ModelSummary:
     decision: str
     promoted: bool
     """Whether it is the champion now."""
+    waits: bool
+    """Whether it waits for a person's approval."""
     reasons: tuple[str, ...]
     champion: int | None
     """The champion it was compared with."""
@@ -26,6 +30,11 @@ class ModelSummary:
     """Label to the candidate's and the champion's figure; the latter is empty without a champion."""
     estimates: dict[str, dict[str, Any]]
     """Metric to the same as numbers, for machines."""
+
+    @property
+    def way_on(self) -> str:
+        """What a person does with a version that waits."""
+        return f"it waits for approval: regen promote {self.model} {self.version} --by NAME, or with --reject"
 
 
 @dataclass(frozen=True)
@@ -42,6 +51,14 @@ class Summary:
     note: str
     """What the Fréchet distances are measured in, and what real rows reach."""
     models: tuple[ModelSummary, ...]
+
+    @property
+    def same_as_before(self) -> str:
+        """Why there was nothing to do."""
+        return (
+            f"the same data ({self.data_version[:12]}), configuration and code were run before "
+            f"(fingerprint {self.fingerprint[:12]})"
+        )
 
     def to_json(self) -> dict[str, Any]:
         """As plain values; figures are numbers with their intervals."""
@@ -67,7 +84,7 @@ def summarise(context: Context, *, reused: bool) -> Summary:
         numbers = {name: {"candidate": value, "champion": champion.get(name)} for name, value in mine.items()}
         models.append(
             ModelSummary(
-                verdict["model"], verdict["version"], verdict["decision"], verdict["promoted"],
+                verdict["model"], verdict["version"], verdict["decision"], verdict["promoted"], verdict["waits"],
                 (*verdict["reasons"], *(f"warning: {one}" for one in entry["warnings"])), verdict["against"], figures,
                 numbers,
             )
@@ -85,7 +102,11 @@ def find_finished(context: Context) -> Summary | None:
         return None
     earlier = summarise(context, reused=True)
     champions = {version.model for version in versions.values() if CHAMPION in version.aliases}
-    return replace(earlier, models=tuple(replace(m, promoted=m.model in champions) for m in earlier.models))
+    waiting = {version.model for version in versions.values() if approvals.state(version) is State.PENDING}
+    return replace(
+        earlier,
+        models=tuple(replace(m, promoted=m.model in champions, waits=m.model in waiting) for m in earlier.models),
+    )
 
 
 def report_markdown(context: Context) -> str:
@@ -100,11 +121,13 @@ def report_markdown(context: Context) -> str:
 def summary_markdown(summary: Summary) -> str:
     """The verdicts as Prefect's page shows them."""
     lines = [f"# {summary.project}", ""]
+    if summary.reused:
+        lines += [f"Nothing to do: {summary.same_as_before}. What that run came to:", ""]
     for model in summary.models:
         lines += [
             f"## {model.model}, version {model.version}: {model.decision}",
             "",
-            *(f"- {r}" for r in model.reasons),
+            *(f"- {r}" for r in (*model.reasons, *([model.way_on] if model.waits else []))),
             "",
         ]
         lines += [f"| figure | candidate | champion {model.champion or ''} |", "|---|---|---|"]

@@ -241,3 +241,39 @@ def test_the_champion_is_always_what_the_last_event_named(pairs):
     events = [event(action, number) for action, number in pairs]
 
     assert promotion.stack(events)[-1] == pairs[-1][1]
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=6, unique=True), st.sampled_from(["reject", "delete"]))
+def test_rejections_and_deletions_move_no_champion(numbers, action):
+    events = [event("promote", number) for number in numbers]
+
+    assert promotion.stack([*events, event(action, 99)]) == promotion.stack(events)
+
+
+def test_a_version_of_no_use_is_deleted_and_the_history_says_so(store):
+    made = promoted(store, "pruned", 1, 3)
+
+    promotion.delete(store.workspace, made[1], "ada", "never good")
+
+    assert [version.number for version in versions.all_versions("pruned")] == [3, 1]
+    last = promotion.history(store.workspace, "pruned")[-1]
+    assert (last.action, last.version, last.by, last.reason) == ("delete", 2, "ada", "never good")
+    assert aliases("pruned") == (3, 1)
+
+
+@pytest.mark.parametrize(
+    ("number", "why"),
+    [
+        (4, "guarded 4 is champion; promote another version or roll back first"),
+        (2, "guarded 2 is previous; promote"),
+        (1, "guarded 1 was a champion that 'regen rollback' may go back to"),
+    ],
+)
+def test_a_version_that_is_used_or_may_be_again_is_not_deleted(store, number, why):
+    if not versions.all_versions("guarded"):
+        promoted(store, "guarded", 1, 2, 4)
+
+    with pytest.raises(RegistryError, match=why):
+        promotion.delete(store.workspace, versions.by_number("guarded", number), "ada", "tidy")
+
+    assert versions.by_number("guarded", number)

@@ -120,3 +120,25 @@ def test_an_alias_names_the_version_it_was_last_pointed_at(store):
         versions.point(version, versions.CHAMPION)
 
     assert versions.by_alias("pointed", versions.CHAMPION).number == 1
+
+
+def test_the_description_ends_with_the_newest_ledger_and_no_older_one(store):
+    version = store.register("told-of")
+    check = Check("floor", "anomaly_auc", "at least 0.9", "0.5", passed=False)
+
+    versions.record_verdict(version, Verdict(Decision.REJECT, ("floor not met",), (check,)), against=None)
+    versions.record_verdict(version, Verdict(Decision.HOLD, ("no better",)), against=7)
+
+    import mlflow
+
+    said = mlflow.MlflowClient().get_model_version("told-of", 1).description
+    assert said.startswith("# card\n\n## Gate: HOLD, against version 7\n\n- no better")
+    assert "REJECT" not in said
+    assert versions.by_number("told-of", 1).ledger == []
+
+
+def test_a_description_is_no_longer_than_the_database_takes():
+    said = versions.described("# card", Verdict(Decision.HOLD, ("long " * 2000,)), None)
+
+    assert len(said) == versions.MOST_DESCRIBED
+    assert said.endswith("…")

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from regen.core.sections.base import Count, Section
+from regen.core.sections.base import Count, Positive, Section
 
 Metric = Literal[
     "anomaly_auc", "anomaly_ap", "reconstruction_mse", "reconstruction_psnr", "reconstruction_ssim",
@@ -46,8 +46,10 @@ OF_A_VAE: frozenset[Metric] = frozenset({
 class GateConfig(Section):
     """Who is promoted, and whether anyone is."""
 
-    mode: Literal["off", "dry-run", "automatic"] = "automatic"
-    """off judges nothing; dry-run judges and writes the ledger; automatic also promotes."""
+    mode: Literal["off", "dry-run", "automatic", "approval"] = "automatic"
+    """off judges nothing; dry-run judges and writes the ledger; automatic also promotes; approval asks a person first."""
+    approval_days: Positive = 7.0
+    """Days that a candidate waits for approval before it must be judged anew."""
     least_rows: Count = 200
     """Test rows under which a candidate is held, since its figures say too little."""
     vae: GateRules = GateRules()

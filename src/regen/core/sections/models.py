@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from regen.core.sections.base import Count, Network, Positive, Section, Share
 
@@ -29,6 +29,15 @@ class TrainingConfig(Section):
     """Images between two checkpoints; an interrupted training goes on from the last one."""
     checkpoints_kept: Count = 2
     """How many of the newest checkpoints stay on disk until the training is done."""
+    pool: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")] | None = None
+    """The Prefect work pool whose workers train, such as gpu; in place when absent. It needs a named device."""
+
+    @model_validator(mode="after")
+    def names_the_pools_device(self) -> "TrainingConfig":
+        """Refuses a pool with device auto: what that comes to on another machine cannot be told from this one."""
+        if self.pool is not None and self.device == "auto":
+            raise ValueError("pool needs device to be the one that its workers have, such as cuda, not auto")
+        return self
 
     @field_validator("precision", mode="before")
     @classmethod
