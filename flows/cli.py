@@ -5,11 +5,12 @@ from collections.abc import Sequence
 
 import click
 
-from flows import cli_machine, cli_models, cli_review, cli_sweep, cli_work
+from flows import cli_machine, cli_models, cli_operations, cli_review, cli_sweep, cli_work
 from flows.cli_base import cli
 from regen.core.errors import WRITE_REFUSALS, RegenError
 
-assert cli_work and cli_models and cli_review and cli_sweep and cli_machine  # importing them adds their commands
+for module in (cli_work, cli_operations, cli_models, cli_review, cli_sweep, cli_machine):
+    assert module  # importing it adds its commands
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -14,7 +14,7 @@ EPILOG = 'Tab completion: eval "$(_REGEN_COMPLETE=bash_source regen)" in ~/.bash
 
 
 ORDER = (
-    "run", "ingest", "score", "monitor", "stage", "sweep", "data", "models", "sample", "evaluate", "metrics", "promote",
+    "run", "ingest", "monitor", "score", "stage", "sweep", "data", "models", "sample", "evaluate", "metrics", "promote",
     "rollback", "delete", "review", "votes", "align", "up", "deploy", "doctor",
 )  # fmt: skip
 

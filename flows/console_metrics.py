@@ -11,8 +11,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
-from regen.stages.embed import Watch
 from regen.stages.metrics import Scores
+from regen.stages.progress import Watch
 
 PLAIN_SECONDS = 10.0
 """Seconds between two plain lines."""

@@ -19,6 +19,7 @@ from regen.core.sections.data import DataConfig, without_password
 from regen.core.sections.deployment import ScheduleConfig
 from regen.core.sections.evaluation import EvaluationConfig, GateConfig
 from regen.core.sections.models import ExtractorConfig, GanConfig, TrainingConfig, VaeConfig
+from regen.core.sections.operations import IngestConfig, MonitorConfig
 from regen.core.sections.tables import TablesConfig
 
 
@@ -40,6 +41,8 @@ class Config(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     gate: GateConfig = GateConfig()
     schedule: ScheduleConfig = ScheduleConfig()
+    ingest: IngestConfig = IngestConfig()
+    monitor: MonitorConfig = MonitorConfig()
 
     def model_name(self, kind: str) -> str:
         """The registered model's name, such as digits-vae."""

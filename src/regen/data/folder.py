@@ -62,7 +62,7 @@ def folder(config: DataConfig, place: Place) -> RawImages:
     names = sorted({name for _, name in found.files})
     chosen = [found.files[i] for i in spread(len(found.files), config.max_rows)]
     images = _room(len(chosen), config, place)
-    labels: list[int] = []
+    labels, paths = list[int](), list[str]()
     bad = [(path, f"lies beside the folders of the classes, {names[0]} and others") for path in found.strays]
     for (path, name), read in zip(chosen, _all(root, [path for path, _ in chosen], config, place), strict=True):
         if isinstance(read, str):
@@ -70,6 +70,7 @@ def folder(config: DataConfig, place: Place) -> RawImages:
         else:
             images[len(labels)] = read
             labels.append(names.index(name))
+            paths.append(_printable(path))
     if not labels:
         path, reason = bad[-1]
         raise DataError(
@@ -84,6 +85,7 @@ def folder(config: DataConfig, place: Place) -> RawImages:
         class_names=tuple(_printable(name) for name in names),
         quarantined=tuple((_printable(path), reason) for path, reason in sorted(bad)),
         ignored=found.ignored,
+        paths=tuple(paths),
     )
 
 

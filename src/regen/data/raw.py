@@ -30,6 +30,8 @@ class RawImages:
     """What people call the classes, in their order; the numbers themselves where nothing else is told."""
     quarantined: tuple[tuple[str, str], ...] = ()
     """Files that gave no image, each with the reason."""
+    paths: tuple[str, ...] = ()
+    """The file of each image, inside the folder that was read; empty where images come from no files of their own."""
     ignored: int = 0
     """How many files of the source were no images by their ending."""
 

@@ -65,7 +65,10 @@ def load(config: DataConfig, place: Place | None = None) -> RawImages:
     """What the source gives, at most `data.max_rows` of it."""
     raw = SOURCES[name_of(config.source)](config, place or Place())
     rows = spread(len(raw.images), config.max_rows)
-    return raw if len(rows) == len(raw.images) else replace(raw, images=raw.images[rows], labels=raw.labels[rows])
+    if len(rows) == len(raw.images):
+        return raw
+    paths = tuple(raw.paths[row] for row in rows) if raw.paths else ()
+    return replace(raw, images=raw.images[rows], labels=raw.labels[rows], paths=paths)
 
 
 def is_at_hand(config: DataConfig, place: Place) -> bool:

@@ -7,7 +7,8 @@ another project's data neither retrains this one nor makes it dirty.
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,10 +18,13 @@ from regen.core.errors import DataError, StaleDataError, writes_to
 from regen.core.sections.data import DataConfig
 from regen.core.workspace import Workspace
 from regen.data import record, sources
+from regen.data.exchange import Exchange
 from regen.data.raw import Place, tell
 from regen.data.record import below, cached, hashes, recorded_entries, recorded_md5, tree_md5
 
-__all__ = ["Status", "add", "pull", "push", "recorded_md5", "require_clean", "status", "tree_md5"]
+__all__ = [
+    "Status", "add", "pull", "push", "recorded_md5", "recover", "replacing", "require_clean", "status", "tree_md5",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,38 @@ def add(workspace: Workspace) -> None:
         _dvc(workspace, "add", "data")
 
 
+@contextmanager
+def replacing(workspace: Workspace, project: str) -> Iterator[Path]:
+    """Gives an empty folder to fill, which then takes the place of data/PROJECT and is recorded; all of it or nothing.
+
+    The lock `data` must be held.
+
+    Raises:
+        StaleDataError: data/PROJECT, or another project's data, differs from data.dvc.
+        DataError: DVC refuses.
+        StorageError: the disk is full, read-only or refuses.
+    """
+    require_clean(workspace, project)
+    md5 = recorded_md5(workspace)
+    assert md5 is not None  # else nothing would be clean
+    _require_others(workspace, project, recorded_entries(workspace, md5) or {})
+    exchange = Exchange.of(workspace, project)
+    with exchange.prepared() as fresh:
+        yield fresh
+        exchange.switch(_named, lambda: add(workspace))
+
+
+def recover(workspace: Workspace, project: str) -> bool:
+    """Takes back a replacement that was killed before it was recorded; whether there was one. The lock `data` must be held."""
+    exchange = Exchange.of(workspace, project)
+    return exchange.folder.exists() and exchange.recover(_named, is_recorded=status(workspace, project).clean)
+
+
+def _named(folder: Path) -> str:
+    """The version that a folder would have as data/PROJECT."""
+    return tree_md5(hashes(folder))
+
+
 def push(workspace: Workspace) -> None:
     """Sends the recorded data to DVC's default remote."""
     _dvc(workspace, "push", "data.dvc")
@@ -107,6 +143,7 @@ def pull(workspace: Workspace, project: str, config: DataConfig, say: Callable[[
         DataError: what the source gives is not what data.dvc records.
     """
     with workspace.lock("data"):
+        recover(workspace, project)
         origin = _pull(workspace, project, config, Place(workspace.root, say=say))
         sources.require_fit(config, workspace.data(project))
         return origin

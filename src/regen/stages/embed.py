@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +15,12 @@ from regen.core.seeds import derive
 from regen.data.folder import BATCH, ENDINGS, FORMATS, find, read_image
 from regen.evaluation.space import FeatureSet, Judge
 from regen.models.extractors import DEFAULT, Extractor
+from regen.stages.progress import Watch
 
 NAMED = 5
 """How many bad images an error names."""
 SMALLEST = 8
 """Pixels on a side under which an image holds too little to compare."""
-Watch = Callable[[str, int, int], None]
-"""Told of long work: what, how much is done, of how much."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ from regen.evaluation.space import FeatureSet
 from regen.evaluation.tables import column_shapes, measure_shapes, measure_trends, pair_trends
 from regen.evaluation.utility import measure_utility
 from regen.models.extractors import DEFAULT, ORIGINAL
-from regen.stages.embed import Watch, common_side, embed, open_extractor, pictures
+from regen.stages.embed import common_side, embed, open_extractor, pictures
+from regen.stages.progress import Watch
 
 LEAST = 50
 """Fewest images or rows of each that say anything."""

@@ -4,11 +4,13 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 PLAIN_SECONDS = 15.0
 """Seconds between two plain lines about one task."""
+Watch = Callable[[str, int, int], None]
+"""Whoever is told how far a piece of work is: its name, how much is done, how much there is."""
 
 
 class Progress(Protocol):
@@ -105,6 +107,19 @@ class Events:
     def send(event: Mapping[str, Any]) -> None:
         """Sends an event."""
         print(json.dumps(event), flush=True)
+
+
+def plainly() -> Watch:
+    """Tells whoever shows progress in this process, by a line now and then."""
+    last = time.monotonic()
+
+    def line(task: str, done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last > PLAIN_SECONDS:
+            last = time.monotonic()
+            current().say(f"  {task}: {done:,} of {total:,}")
+
+    return line
 
 
 _current: Progress = Lines()

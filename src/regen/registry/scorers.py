@@ -1,0 +1,84 @@
+"""Registered models that say how unlike their training data a row is, whatever they are, loaded as consumers load them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import pandas as pd
+
+from regen.core.errors import RegistryError
+from regen.registry.tracking import speaking_plainly
+from regen.registry.versions import Version
+
+SCORE, FLAG, COLUMNS = "anomaly_score", "is_anomaly", "top_columns"
+"""What a model of anomalies gives for each row: a number, higher for stranger; whether it is over the threshold; and, where
+it can tell, the columns that say so."""
+ColumnType = Literal["text", "number", "integer", "boolean", "date"]
+TYPES: dict[str, ColumnType] = {
+    "string": "text", "double": "number", "float": "number", "long": "integer", "integer": "integer",
+    "boolean": "boolean", "datetime": "date",
+}  # fmt: skip
+"""What a column of a signature holds, by MLflow's word."""
+
+
+class Scorer(Protocol):
+    """Whoever scores rows."""
+
+    @property
+    def shape(self) -> tuple[int, int, int] | None:
+        """Height, width and channels of the images it takes; None if it takes rows of a table."""
+
+    @property
+    def columns(self) -> Mapping[str, ColumnType]:
+        """The columns that a row must have; empty if it takes images."""
+
+    @property
+    def tells_columns(self) -> bool:
+        """Whether it names the columns that make a row strange."""
+
+    def predict(self, rows: np.ndarray | pd.DataFrame) -> Mapping[str, Any]:
+        """Score and flag of each image (`n h w c` pixels from 0 to 255) or row, and its top columns if it tells them."""
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A registered version as a scorer."""
+
+    version: Version
+    model: Any
+    shape: tuple[int, int, int] | None
+    columns: Mapping[str, ColumnType]
+    tells_columns: bool
+
+    def predict(self, rows: np.ndarray | pd.DataFrame) -> Mapping[str, Any]:
+        """Score and flag of each image or row, and its top columns if it tells them."""
+        with speaking_plainly(f"scoring with {self.version.model} {self.version.number}"):
+            given = self.model.predict(rows)
+        found: Mapping[str, Any] = {name: given[name].tolist() for name in given} if _is_frame(given) else given
+        return found
+
+
+def _is_frame(given: object) -> bool:
+    return isinstance(given, pd.DataFrame)
+
+
+def open_scorer(version: Version) -> Registered:
+    """Loads a registered version that gives anomaly scores.
+
+    Raises:
+        RegistryError: it gives none, or its files are gone or damaged.
+    """
+    import mlflow
+
+    with speaking_plainly(f"loading {version.model} {version.number}"):
+        model = mlflow.pyfunc.load_model(version.uri)
+    signature = model.metadata.signature
+    given = [spec.name for spec in signature.outputs.inputs] if signature and signature.outputs else []
+    if SCORE not in given:
+        raise RegistryError(f"{version.model} {version.number} gives no {SCORE}; name a VAE, 'regen models' lists them")
+    tensors = signature.inputs.is_tensor_spec()
+    shape = tuple(map(int, signature.inputs.inputs[0].shape[1:])) if tensors else None
+    columns = {} if tensors else {spec.name: TYPES.get(spec.type.name, "text") for spec in signature.inputs.inputs}
+    assert shape is None or len(shape) == 3  # images are n h w c
+    return Registered(version, model, shape, columns, COLUMNS in given)

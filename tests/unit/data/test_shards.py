@@ -1,0 +1,146 @@
+"""What is to be scored comes a shard at a time, in its order, and each row fits the model or says why not."""
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from regen.core.errors import DataError
+from regen.data.shards import ImageFiles, TableFile, _sized, fitted, open_input
+
+COLUMNS = {"a": "number", "b": "integer", "c": "text", "d": "boolean", "e": "date"}
+
+
+def write(path: Path, n: int = 10, **options) -> Path:
+    frame = pd.DataFrame({"a": np.arange(n), "c": [f"w{i}" for i in range(n)]})
+    if path.suffix == ".parquet":
+        pq.write_table(pa.Table.from_pandas(frame), path, **options)
+    else:
+        frame.to_csv(path, index=False)
+    return path
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.csv.gz", "rows.parquet"])
+def test_a_tables_rows_come_in_their_order_and_none_is_left_out(tmp_path, name):
+    found = open_input(write(tmp_path / name))
+
+    parts = list(found.shards(4))
+
+    assert len(found) == 10
+    assert found.names == ("a", "c")
+    assert [len(part) for part in parts] == [4, 4, 2]
+    assert pd.concat(parts)["c"].tolist() == [f"w{i}" for i in range(10)]
+
+
+@given(st.lists(st.integers(1, 7), min_size=1, max_size=6), st.integers(1, 9))
+def test_shards_are_of_one_size_whatever_the_files_row_groups_are(groups, size):
+    table = pa.table({"a": list(range(sum(groups)))})
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(sink, table.schema) as writer:
+        for at, n in zip(np.cumsum([0, *groups]), groups, strict=False):
+            writer.write_table(table.slice(int(at), n))
+
+    parts = [part["a"].to_pylist() for part in _sized(pq.ParquetFile(sink.getvalue()), size)]
+
+    assert all(len(part) == size for part in parts[:-1])
+    assert [value for part in parts for value in part] == table["a"].to_pylist()
+
+
+def test_the_images_below_a_folder_come_in_the_order_of_their_paths(tmp_path):
+    for name in ("b/2.png", "a/1.png", "0.png", "a/note.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("L", (4, 4)).save(tmp_path / name) if name.endswith("png") else (tmp_path / name).write_text("")
+
+    found = open_input(tmp_path)
+
+    assert list(found.shards(2)) == [("0.png", "a/1.png"), ("b/2.png",)]
+    assert len(found) == 3
+
+
+@pytest.mark.parametrize("kind", ["table", "images"])
+def test_an_input_is_known_by_its_content_until_it_changes(tmp_path, kind):
+    path = write(tmp_path / "rows.csv") if kind == "table" else tmp_path
+    Image.new("L", (4, 4)).save(tmp_path / "0.png")
+    first = open_input(path).identity
+
+    same = open_input(path).identity
+    (tmp_path / "rows.csv").write_text("a,c\n1,w\n") if kind == "table" else Image.new("L", (9, 9)).save(
+        tmp_path / "0.png"
+    )
+
+    assert first == same != open_input(path).identity
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("none.csv", None, r"none\.csv does not exist; name a folder of images"),
+        ("note.txt", b"a", r"note\.txt is neither a folder nor a table"),
+        ("rows.parquet", b"PAR1 no", r"rows\.parquet cannot be read as a table"),
+        ("rows.csv", b"", r"rows\.csv cannot be read as a table"),
+    ],
+)
+def test_what_cannot_be_read_is_named(tmp_path, name, content, words):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+
+    with pytest.raises(DataError, match=words):
+        open_input(tmp_path / name)
+
+
+def test_a_folder_without_images_is_named(tmp_path):
+    with pytest.raises(DataError, match="holds no images"):
+        open_input(tmp_path)
+
+
+def test_a_file_that_is_damaged_further_down_is_named(tmp_path):
+    path = tmp_path / "rows.csv.gz"
+    path.write_bytes(gzip.compress(b"a,c\n" + b"1,w\n" * 10))
+    found = TableFile(path, ("a", "c"), 10)
+    path.write_bytes(path.read_bytes()[:-9])
+
+    with pytest.raises(DataError, match="cannot be read as a table"):
+        list(found.shards(4))
+
+
+def test_values_become_what_the_model_wants():
+    rows = pd.DataFrame(
+        {"a": ["1.5", None], "b": ["2", "3"], "c": ["x", None], "d": ["true", "0"], "e": ["2026-01-01"] * 2}
+    )
+
+    table, bad = fitted(rows, COLUMNS)
+
+    assert bad == {}
+    assert table.dtypes.map(str).to_dict() == {
+        "a": "float64", "b": "int64", "c": "str", "d": "bool", "e": "datetime64[us]",
+    }  # fmt: skip
+    assert table["d"].tolist() == [True, False]
+
+
+def test_a_row_that_does_not_fit_says_why_and_the_others_keep_their_numbers():
+    rows = pd.DataFrame({"a": ["1", "x", "3"], "b": ["1", None, "1.5"]})
+
+    table, bad = fitted(rows, {"a": "number", "b": "integer"})
+
+    assert table.index.tolist() == [0]
+    assert bad == {
+        1: "a: wanted a number, got 'x'; b: wanted a whole number, got nothing",
+        2: "b: wanted a whole number, got '1.5'",
+    }
+
+
+def test_columns_that_the_model_does_not_read_are_left_out():
+    table, _ = fitted(pd.DataFrame({"a": [1], "other": [2]}), {"a": "number"})
+
+    assert list(table) == ["a"]
+
+
+def test_the_images_of_a_folder_are_files():
+    assert len(ImageFiles(Path(), ("a.png",))) == 1
