@@ -28,7 +28,7 @@ import numpy as np
 
 from regen.preferences import campaigns, history, pairs, people
 from regen.preferences.store import Store
-from regen.stages.review import write_picture
+from regen.stages.drawing import write_picture
 
 SAMPLES, NEED = 1000, 5
 QUICK_MINUTES = 0.5

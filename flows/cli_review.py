@@ -32,6 +32,7 @@ campaign_option = click.option("--campaign", type=click.IntRange(1), help="Its n
         "regen review",
         "regen review --model digits-gan@champion --pairs 400 --need 3",
         "regen review --pairs 1000 --simulate",
+        "regen review --model digits-gan/2 --against digits-gan/1",
         "regen review configs/fashion_mnist.yaml --guidelines guidelines.txt --port 8400",
     )
 )
@@ -41,6 +42,11 @@ campaign_option = click.option("--campaign", type=click.IntRange(1), help="Its n
     "--pairs", type=click.IntRange(4, 100_000), help="How many pairs, known ones and repeats included.  [default: 200]"
 )
 @click.option("--need", type=click.IntRange(1, 100), help="How many people judge each pair.  [default: 1]")
+@click.option(
+    "--against",
+    metavar="NAME/NUMBER",
+    help="Another model: each pair is one sample of either, to say which is preferred.",
+)
 @click.option("--guidelines", type=click.Path(path_type=Path), help="A text file that says what to look for.")
 @click.option(
     "--host", default="127.0.0.1", show_default=True, help="The address to listen on; others reach only another one."
@@ -53,9 +59,8 @@ campaign_option = click.option("--campaign", type=click.IntRange(1), help="Its n
 @overrides
 @as_json
 def review(
-    config: Path, model: str | None, pairs: int | None, need: int | None, guidelines: Path | None, host: str, port: int,
-    allow_host: tuple[str, ...],
-    simulate: bool, settings: tuple[str, ...], as_json: bool,
+    config: Path, model: str | None, pairs: int | None, need: int | None, against: str | None, guidelines: Path | None,
+    host: str, port: int, allow_host: tuple[str, ...], simulate: bool, settings: tuple[str, ...], as_json: bool,
 ) -> None:  # fmt: skip
     """Serve the page on which people say which of two samples is better; Ctrl-C ends it, what was sent is kept.
 
@@ -63,14 +68,17 @@ def review(
     Votes are kept in .regen/votes.db, or where REGEN_VOTES says (postgresql://USER@HOST/DATABASE).
     """
     from regen.stages import review as stage
+    from regen.stages.drawing import images_folder
     from regen.web.server import serve
     from regen.web.settings import LOOPBACK, Settings
 
     text = None if guidelines is None else stage.read_guidelines(guidelines.expanduser().absolute())
     context = open_project(config, settings)
     store = stage.open_store(context.workspace)
+    name = model or context.config.model_name("gan")
+    least_sure = stage.disagreement(context.workspace, context.config.project, name)
     opened = stage.open_review(
-        context.workspace, store, model or context.config.model_name("gan"), context.config.seed, pairs, need, text
+        context.workspace, store, name, context.config.seed, pairs, need, text, least_sure, against
     )
 
     if simulate:
@@ -92,7 +100,7 @@ def review(
 
     hosts = (*LOOPBACK, *(() if host in ("0.0.0.0", "::") else (host,)), *allow_host)  # noqa: S104  # compared, not bound
     try:
-        serve(store, Settings(opened.campaign.id, stage.images_folder(context.workspace), hosts), host, port, say)
+        serve(store, Settings(opened.campaign.id, images_folder(context.workspace), hosts), host, port, say)
     except KeyboardInterrupt:
         click.echo("The page has ended; the votes are kept.", err=True)
 
@@ -202,6 +210,46 @@ def _print_agreement(number: int, found: "Agreement", broken: int | None) -> Non
 
 def _show(share: "Share") -> str:
     return f"{share.estimate} of {share.of}" if share.of else "–"
+
+
+@votes.command(
+    "collect",
+    epilog=example(
+        "regen votes collect --campaign 1 --now",
+        "regen votes collect --model digits-vae --votes 500 --days 3",
+        "regen votes collect configs/fashion_mnist.yaml --now --json",
+    ),
+)
+@config_option
+@campaign_option
+@click.option("--model", help="About whose samples a campaign is awaited; it is opened where there is none.")
+@click.option(
+    "--votes", "enough", type=click.IntRange(1), help="How many votes are enough.  [default: all that the pairs need]"
+)
+@click.option(
+    "--days", type=click.FloatRange(0), default=7.0, show_default=True,
+    help="Days from its opening after which it is over.",
+)  # fmt: skip
+@click.option("--now", is_flag=True, help="End it now, with the votes that there are.")
+@overrides
+@as_json
+def votes_collect(
+    config: Path, campaign: int | None, model: str | None, enough: int | None, days: float, now: bool,
+    settings: tuple[str, ...], as_json: bool,
+) -> None:  # fmt: skip
+    """Wait for a campaign's votes, close it, and keep them: votes/PROJECT in votes.dvc, agreement in MLflow.
+
+    'regen review' serves the page meanwhile.
+    """
+    from flows import console_align
+
+    found = console_align.run_review(
+        open_project(config, settings), campaign, model, votes=enough, days=0.0 if now else days
+    )
+    if as_json:
+        print_json(found.to_json())
+    else:
+        console_align.print_collection(found)
 
 
 @votes.command("close", epilog=example("regen votes close 1"))

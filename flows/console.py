@@ -5,12 +5,12 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psutil
 from rich.console import Console
@@ -64,10 +64,18 @@ def run_retrain(context: Context) -> "Summary":
     use_running_server(context.workspace)
     from flows.retrain import retrain
 
+    return run_flow(context, lambda: retrain(context.config))
+
+
+T = TypeVar("T")
+
+
+def run_flow(context: Context, call: Callable[[], T]) -> T:
+    """Calls a flow with its progress shown; Ctrl-C and SIGTERM end every process of it at once."""
     keep_prefect_quiet()
     with showing_progress():
         try:
-            return retrain(context.config)
+            return call()
         except RuntimeError:  # Prefect's own server could not start, or a part of torch failed
             require_room(context.workspace)
             raise

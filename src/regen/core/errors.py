@@ -3,6 +3,7 @@
 RegenError
 ├── ConfigError         the project file says something that cannot be used
 ├── DataError           data is missing, unreadable or damaged
+│   ├── TooFewVotesError    a reward cannot be learned from so few
 │   ├── ValidationError     rows fail their schema; `failures` lists each row and check
 │   └── StaleDataError      data/ and data.dvc disagree
 ├── DeviceError         the device that was asked for is not there
@@ -57,6 +58,10 @@ class ValidationError(DataError):
         self.failures = failures
 
 
+class TooFewVotesError(DataError):
+    """A reward cannot be learned from so few votes."""
+
+
 class StaleDataError(DataError):
     """data/ and data.dvc disagree."""
 
@@ -96,7 +101,7 @@ class RegistryError(RegenError):
 BY_NAME: dict[str, type[RegenError]] = {
     kind.__name__: kind
     for kind in (
-        RegenError, ConfigError, DataError, ValidationError, StaleDataError, DeviceError,
+        RegenError, ConfigError, DataError, TooFewVotesError, ValidationError, StaleDataError, DeviceError,
         TrainingError, DivergenceError, CollapseError, KilledError, EvaluationError, StorageError, RegistryError,
     )
 }  # fmt: skip

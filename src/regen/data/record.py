@@ -55,19 +55,19 @@ def below(entries: Mapping[str, str], project: str) -> dict[str, str]:
     return {path.removeprefix(prefix): md5 for path, md5 in entries.items() if path.startswith(prefix)}
 
 
-def recorded_md5(workspace: Workspace) -> str | None:
-    """What data.dvc says of the whole of data/; None without a data.dvc.
+def recorded_md5(workspace: Workspace, name: str = "data.dvc") -> str | None:
+    """What data.dvc says of the whole of data/, or votes.dvc of votes/; None without such a file.
 
     Raises:
-        DataError: data.dvc is not what DVC writes.
+        DataError: it is not what DVC writes.
     """
-    path = workspace.root / "data.dvc"
+    path = workspace.root / name
     if not path.exists():
         return None
     try:
         return str(yaml.safe_load(path.read_text())["outs"][0]["md5"])
     except (yaml.YAMLError, KeyError, TypeError, IndexError, UnicodeDecodeError):
-        raise DataError(f"{path} is corrupt; have it back by 'git checkout data.dvc'") from None
+        raise DataError(f"{path} is corrupt; have it back by 'git checkout {name}'") from None
 
 
 def recorded_entries(workspace: Workspace, md5: str) -> dict[str, str] | None:

@@ -121,6 +121,19 @@ def _named(folder: Path) -> str:
     return tree_md5(hashes(folder))
 
 
+def add_votes(workspace: Workspace) -> str:
+    """Records the present votes/ in votes.dvc and DVC's cache; gives back the version.
+
+    Raises:
+        DataError: there are no votes, or DVC refuses.
+    """
+    if not (workspace.root / "votes").is_dir():
+        raise DataError(f"{workspace.root / 'votes'} does not exist; 'regen votes collect' writes it")
+    with writes_to(workspace.root / "votes.dvc"):
+        _dvc(workspace, "add", "votes")
+    return str(recorded_md5(workspace, "votes.dvc"))
+
+
 def push(workspace: Workspace) -> None:
     """Sends the recorded data to DVC's default remote."""
     _dvc(workspace, "push", "data.dvc")

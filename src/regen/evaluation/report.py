@@ -51,7 +51,7 @@ def write(
         loader=PackageLoader("regen.evaluation"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"minus": typographic_minus, "sheet": _data_uri}
+    environment.filters |= {"minus": typographic_minus, "sheet": data_uri}
     detectors = {"VAE": found["models"]["vae"]["estimates"], **found["baselines"]}
     page = environment.get_template("report.html.j2").render(
         config=config, found=OPTIONAL | found, shown=shown, names=NAMES, labels=LABELS, likelihood=likelihood,
@@ -76,7 +76,8 @@ def typographic_minus(text: str) -> str:
     return re.sub(r"(?<![\w.])-(?=\d)", "−", text)
 
 
-def _data_uri(tiles: UInt8[np.ndarray, "n h w a"], columns: int) -> str:
+def data_uri(tiles: UInt8[np.ndarray, "n h w a"], columns: int) -> str:
+    """A sheet of tiles as an address that holds the picture itself."""
     return "data:image/png;base64," + b64encode(pictures.sheet(tiles, columns)).decode()
 
 

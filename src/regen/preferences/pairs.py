@@ -85,6 +85,34 @@ def plan(
     return _with_repeats([(fresh + known)[i] for i in rng.permutation(len(fresh) + n_gold)], n_repeats, rng)
 
 
+def plan_between(
+    n: int, n_pairs: int, rng: np.random.Generator, gold: Sequence[tuple[int, int, int]] = ()
+) -> list[Pair]:
+    """`n_pairs` pairs of a first model's samples, numbered from 0, with a second's, numbered from `n`, each in one pair.
+
+    Known pairs and repeats are among them as in `plan`. Nothing is learned from such pairs, they say which model is preferred.
+
+    Raises:
+        ConfigError: there are too few samples for as many different pairs.
+
+    Example:
+        >>> pairs = plan_between(10, 10, np.random.default_rng(0))
+        >>> all((pair.a < 10) != (pair.b < 10) for pair in pairs)
+        True
+    """
+    n_gold, n_repeats = min(round(n_pairs * GOLD_SHARE), len(gold)), round(n_pairs * REPEAT_SHARE)
+    n_fresh = n_pairs - n_gold - n_repeats
+    if n_fresh > n:
+        raise ConfigError(f"{n} samples of each model make {n} pairs, and {n_fresh} are wanted; draw more samples")
+    first, second, swap = rng.permutation(n), n + rng.permutation(n), rng.random(n_fresh) < 0.5
+    fresh = [
+        Pair(int(b if turned else a), int(a if turned else b), "random", "between")
+        for a, b, turned in zip(first, second, swap, strict=False)
+    ]
+    known = [Pair(a, b, "gold", "gold", answer) for a, b, answer in gold[:n_gold]]
+    return _with_repeats([(fresh + known)[i] for i in rng.permutation(n_fresh + n_gold)], n_repeats, rng)
+
+
 def _quotas(total: int, sizes: Sequence[int]) -> list[int]:
     """`total` shared out by sizes, in whole numbers that add up to it."""
     ends = np.round(np.cumsum([0, *sizes]) / max(sum(sizes), 1) * total).astype(int)

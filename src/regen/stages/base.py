@@ -86,6 +86,24 @@ class Context:
         """The file that says what a table's rows must be."""
         return self.workspace.root / (self.config.tables.schema_file or f"schemas/{self.config.project}.yaml")
 
+    def common(self, *, seeded: bool = True) -> dict[str, Any]:
+        """What every key holds.
+
+        Raises:
+            StaleDataError: data/ and data.dvc disagree.
+            DeviceError: the device that was asked for is not there.
+        """
+        training = self.config.training
+        return {
+            "data": self.data_version,
+            "project": self.config.project,
+            "seed": self.config.seed if seeded else None,
+            "sources": source_digest(),
+            "torch": version("torch").partition("+")[0],  # builds for other devices are told apart by the device
+            "device": self.device,
+            "arithmetic": [training.threads, training.devices, training.precision],
+        }
+
     def key(self, stage: str) -> str:
         """The stage's key.
 
@@ -93,16 +111,7 @@ class Context:
             StaleDataError: data/ and data.dvc disagree.
             DeviceError: the device that was asked for is not there.
         """
-        dump = self.config.model_dump(mode="json")
-        common = {
-            "data": self.data_version,
-            "project": self.config.project,
-            "seed": None if stage in SEEDLESS else self.config.seed,
-            "sources": source_digest(),
-            "torch": version("torch").partition("+")[0],  # builds for other devices are told apart by the device
-            "device": self.device,
-            "arithmetic": [dump["training"][key] for key in ("threads", "devices", "precision")],
-        }
+        dump, common = self.config.model_dump(mode="json"), self.common(seeded=stage not in SEEDLESS)
         sections = {section: dump[section] for section in READS[stage]}
         if stage == "prepare" and self.config.data.is_table:
             sections["tables"] = dump["tables"]
@@ -164,6 +173,7 @@ def perform(
     stage: str,
     body: Callable[[Path, Path], None],
     still_holds: Callable[[Path], bool] = lambda out: True,
+    key: str | None = None,
 ) -> Outcome:
     """Runs `body(work, out)` unless its results are there, then copies them to outputs/PROJECT/STAGE.
 
@@ -171,9 +181,10 @@ def perform(
 
     Args:
         still_holds: says of results that are there whether the world outside the key has stayed as it was.
+        key: of work that depends on more than the project; the stage's own if left out.
     """
-    key = context.key(stage)
-    folder = context.folder(stage)
+    key = key or context.key(stage)
+    folder = context.workspace.stage(stage, key)
     with context.workspace.lock(f"{stage}-{key[:16]}"):
         reused = folder.is_done() and still_holds(folder.out)
         if not reused:

@@ -92,7 +92,7 @@ def preferences(context: Context) -> list[dict[str, Any]]:
 
 
 def _comparable(one: Version | None, other: Version | None) -> bool:
-    """Whether two versions were measured in one space and against the same rows."""
-    if one is None or other is None:
+    """Whether these are two versions, measured in one space and against the same rows."""
+    if one is None or other is None or one == other:
         return False
     return all(one.tags.get(tag, "") == other.tags.get(tag) for tag in (EXTRACTOR, REFERENCE))

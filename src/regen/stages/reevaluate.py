@@ -130,8 +130,7 @@ def reevaluate(
     prepare(context)
     dataset = prepared(context)
     for subject in subjects:
-        _require_shape(subject, dataset, context.config)
-        _require_unseen(subject, context.config)
+        require_fit(subject, dataset, context.config)
     frozen = freeze.frozen(context, dataset)
     if frozen is None:
         raise RegistryError(
@@ -226,6 +225,16 @@ def project_file(workspace: Workspace, project: str) -> Path:
             return path
     met = ", ".join(f"{path.relative_to(workspace.root)} ({match[1]})" for path, match in named.items() if match)
     raise ConfigError(f"no project file is of {project}; there are: {met or 'none'}; name it by --config")
+
+
+def require_fit(subject: Subject, dataset: Dataset, config: Config) -> None:
+    """Makes sure that a model can be measured on the project's test rows.
+
+    Raises:
+        ConfigError: it knows images of another shape, or may have been trained on rows which are test rows now.
+    """
+    _require_shape(subject, dataset, config)
+    _require_unseen(subject, config)
 
 
 def _require_shape(subject: Subject, dataset: Dataset, config: Config) -> None:

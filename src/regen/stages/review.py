@@ -1,14 +1,14 @@
-"""Opens a review: samples drawn from a registered model, pairs made of them, everything named by its digest."""
+"""Opens a review: samples drawn from a registered model, or from two, and pairs made of them; votes come and go as files."""
 
-import hashlib
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
 from regen.core import files
 from regen.core.environment import store_uri
@@ -18,8 +18,10 @@ from regen.core.workspace import Workspace
 from regen.preferences import campaigns, export, imports, pairs, people
 from regen.preferences.campaigns import Campaign, Sample
 from regen.preferences.export import FORMATS, Format
-from regen.preferences.pairs import GOLD_SHARE, Disagreement
+from regen.preferences.pairs import Disagreement
 from regen.preferences.store import Store
+from regen.preferences.tables import Kind
+from regen.stages.drawing import draw_samples, images_folder, read_pictures
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,11 +56,6 @@ class Opened:
     """A reviewer's token, made with the campaign and never to be read again; empty later."""
 
 
-def images_folder(workspace: Workspace) -> Path:
-    """Where the pictures lie that reviews show."""
-    return workspace.state / "review"
-
-
 def open_store(workspace: Workspace) -> Store:
     """The project's store of votes: .regen/votes.db, or what the environment variable REGEN_VOTES names.
 
@@ -71,7 +68,8 @@ def open_store(workspace: Workspace) -> Store:
 
 def open_review(
     workspace: Workspace, store: Store, reference: str, seed: int, n_pairs: int | None = None, need: int | None = None,
-    guidelines: str | None = None, disagreement: "Disagrees | None" = None,
+    guidelines: str | None = None, disagreement: "Disagrees | None" = None, against: str | None = None,
+    *, invites: bool = True,
 ) -> Opened:  # fmt: skip
     """The open campaign about a registered model's version; a new one where there is none.
 
@@ -82,6 +80,8 @@ def open_review(
         guidelines: what people are told to look for.
         disagreement: how much a vote on pairs of pictures would teach, given those of one side and of the other, as
             `reward.disagreement` of a reward ensemble says; half the pairs are chosen by it.
+        against: another version, whose samples stand beside this one's in every pair, in either place.
+        invites: whether a reviewer is made with a new campaign, who can vote by the token that is given back.
 
     Raises:
         RegistryError: there is no such model.
@@ -90,23 +90,44 @@ def open_review(
     from regen.registry import tracking, versions
 
     tracking.open_store(workspace)
-    version = versions.resolve(reference)
-    subject = f"{version.model}/{version.number}"
+    shown = [versions.resolve(name) for name in (reference, against) if name is not None]
+    subject = " against ".join(f"{version.model}/{version.number}" for version in shown)
     about = [campaign for campaign in campaigns.every(store) if campaign.subject == subject]
     if about and about[0].closed is None:
         _require_same(about[0], n_pairs, need)
         return Opened(about[0], is_new=False, reviewer="", token="")
-    round_seed = derive(seed, "review", version.model, version.number, len(about))
-    n_pairs, need = n_pairs or PAIRS, need or NEED
-    samples, spoilt = draw_samples(images_folder(workspace), version, max(n_pairs, LEAST_SAMPLES), n_pairs, round_seed)
+    numbers = [part for version in shown for part in (version.model, version.number)]
+    round_seed = derive(seed, "review", *numbers, len(about))
+    n_pairs, need, folder = n_pairs or PAIRS, need or NEED, images_folder(workspace)
     rng = np.random.default_rng(derive(round_seed, "pairs"))
-    scores = None if disagreement is None else _of_numbers(disagreement, images_folder(workspace), samples)
-    planned = pairs.plan(pairs.split_samples(len(samples), rng), n_pairs, rng, scores, _gold(spoilt, samples, rng))
-    name = f"{version.model}-{version.number}-{len(about) + 1}"
+    if against is None:
+        samples, spoilt = draw_samples(folder, shown[0], max(n_pairs, LEAST_SAMPLES), n_pairs, round_seed)
+        are_pictures = samples[0].kind is Kind.IMAGE
+        scores = _of_numbers(disagreement, folder, samples) if disagreement and are_pictures else None
+        planned = pairs.plan(pairs.split_samples(len(samples), rng), n_pairs, rng, scores, _gold(spoilt, samples, rng))
+    else:
+        mine, spoilt = draw_samples(folder, shown[0], n_pairs, n_pairs, round_seed)
+        theirs, _ = draw_samples(folder, shown[1], n_pairs, 0, derive(round_seed, "against"))
+        samples = [*mine, *theirs]
+        planned = pairs.plan_between(len(mine), n_pairs, rng, _gold(spoilt, samples, rng))
+    name = "-".join([*(f"{version.model}-{version.number}" for version in shown), str(len(about) + 1)])
     every = [*samples, *(copy for _, copy in spoilt)]
     number = campaigns.create(store, name, subject, guidelines or GUIDELINES, every, planned, need)
+    if not invites:
+        return Opened(campaigns.get(store, number), is_new=True, reviewer="", token="")
     reviewer = f"reviewer-{len(people.everyone(store)) + 1}"
     return Opened(campaigns.get(store, number), is_new=True, reviewer=reviewer, token=people.add(store, reviewer))
+
+
+def disagreement(workspace: Workspace, project: str, reference: str) -> "Disagrees | None":
+    """What a vote on pairs would teach the reward that was learned last from votes on a model; None before there is one."""
+    if not any((workspace.outputs(project) / f"learn_{kind}").is_dir() for kind in ("gan", "vae")):
+        return None  # which spares torch's import
+    from regen.preferences.reward import disagreement as taught
+    from regen.stages.learn import newest
+
+    found = newest(workspace, project, reference.partition("@")[0].partition("/")[0])
+    return None if found is None else partial(taught, found[0])
 
 
 def _of_numbers(disagreement: "Disagrees", folder: Path, samples: Sequence[Sample]) -> Disagreement:
@@ -133,56 +154,6 @@ def _require_same(campaign: Campaign, n_pairs: int | None, need: int | None) -> 
         )
 
 
-def draw_samples(
-    folder: Path, version: Any, n: int, n_pairs: int, seed: int
-) -> tuple[list[Sample], list[tuple[int, Sample]]]:
-    """`n` samples of a registered version, and copies of some with their pixels shuffled, each with its original's number.
-
-    Each sample has a seed of its own, which draws it again.
-    """
-    import torch
-
-    from regen.models.networks import to_pixels
-    from regen.registry import packaging
-
-    network = packaging.load_network(version.kind, version.uri)
-    seeds = [derive(seed, "sample", i) for i in range(n)]
-    drawn = [to_pixels(network.sample(1, torch.Generator().manual_seed(one)))[0] for one in seeds]
-    samples = [
-        write_picture(folder, pixels, version.model, version.number, one)
-        for pixels, one in zip(drawn, seeds, strict=True)
-    ]
-    rng = np.random.default_rng(derive(seed, "spoilt"))
-    varied = [i for i, pixels in enumerate(drawn) if pixels.std() > 0][: round(n_pairs * GOLD_SHARE)]
-    spoilt = [
-        (i, write_picture(folder, shuffled(drawn[i], rng), version.model, version.number, seeds[i], spoilt=True))
-        for i in varied
-    ]
-    return samples, spoilt
-
-
-def write_picture(
-    folder: Path, pixels: UInt8[np.ndarray, "h w c"], model: str, number: int, seed: int, **meta: Any
-) -> Sample:
-    """Writes a picture to the file that its digest names."""
-    from regen.evaluation.pictures import png
-
-    content = png(pixels)
-    digest = hashlib.sha256(content).hexdigest()
-    path = folder / f"{digest}.png"
-    if not path.exists():
-        with files.replacing(path) as temporary:
-            temporary.write_bytes(content)
-    height, width, _ = pixels.shape
-    return Sample(digest, model, number, seed, meta={"width": width, "height": height, **meta})
-
-
-def shuffled(pixels: UInt8[np.ndarray, "h w c"], rng: np.random.Generator) -> UInt8[np.ndarray, "h w c"]:
-    """The same pixels in another order: a picture that anybody looking at it will find worse."""
-    flat = pixels.reshape(-1, pixels.shape[-1])
-    return flat[rng.permutation(len(flat))].reshape(pixels.shape)
-
-
 def _gold(
     spoilt: Sequence[tuple[int, Sample]], samples: Sequence[Sample], rng: np.random.Generator
 ) -> list[tuple[int, int, int]]:
@@ -191,21 +162,6 @@ def _gold(
     for place, (original, _) in enumerate(spoilt):
         copy = len(samples) + place
         found.append((original, copy, -1) if rng.random() < 0.5 else (copy, original, 1))
-    return found
-
-
-def read_pictures(folder: Path, digests: Iterable[str]) -> "dict[str, Float[Tensor, 'c h w']]":
-    """The pictures of these digests, in [0, 1]; one whose file is gone is left out."""
-    from PIL import Image
-
-    from regen.models.networks import to_tensor
-
-    found = {}
-    for digest in digests:
-        path = folder / f"{digest}.png"
-        if path.is_file():
-            pixels = np.array(Image.open(path))
-            found[digest] = to_tensor(pixels.reshape(1, *pixels.shape[:2], -1))[0]
     return found
 
 

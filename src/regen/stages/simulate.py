@@ -11,7 +11,7 @@ from regen.preferences import campaigns, people, voting
 from regen.preferences.store import Clock, Store
 from regen.preferences.tables import Choice
 from regen.preferences.voting import Shown
-from regen.stages.review import images_folder, read_pictures
+from regen.stages.drawing import images_folder, read_pictures
 
 if TYPE_CHECKING:
     from torch import Tensor

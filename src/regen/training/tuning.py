@@ -76,6 +76,8 @@ class Tuned(Generic[M]):
     """Images, distance and, where somebody judged, win rate at each look; the first is the base's."""
     stopped: str = ""
     """Why it ended before its budget, if it did."""
+    discriminator: Discriminator | None = None
+    """The GAN's, as it was when the tuning ended: whoever tunes the model further goes on with it."""
 
 
 def pessimistic(rewards: Float[Tensor, "k n"], pessimism: float) -> Float[Tensor, " n"]:
@@ -174,7 +176,8 @@ def tune_gan(
         }  # fmt: skip
 
     try:
-        return _watched(config, settings.images, gan.batch_size, state, step, runtime, guard, base, average, watch)
+        done = _watched(config, settings.images, gan.batch_size, state, step, runtime, guard, base, average, watch)
+        return replace(done, discriminator=critic.requires_grad_(False).eval().cpu())
     finally:
         for feed in feeds:
             feed.close()
@@ -284,7 +287,8 @@ def _watched(
 ) -> Tuned[M]:
     """Steps until the budget is spent or a look shows that the samples have left the data; keeps the best average.
 
-    Of the looks within the distance allowed the one with the highest win rate is kept, or the last one without a judge.
+    Of the looks within the distance that a model is promoted with (`frechet_factor`) the one with the highest win rate is
+    kept, or the last one without a judge; of those beyond it only where none lies within.
     """
     first = Look(0.0) if watch is None else watch(base)
     kept: M = deepcopy(base).requires_grad_(False).eval()
@@ -305,9 +309,10 @@ def _watched(
                 f"the Fréchet distance is {look.distance:.3g} after {state.images:,} images, over {config.tripwire_factor:g} "
                 f"times the base's {first.distance:.3g} (align.tripwire_factor); what was there before is kept"
             )
-        rate = float("inf") if look.win_rate is None else look.win_rate
-        if rate >= float(state.values["best"]):
-            state.values["best"].fill_(rate)
+        within = look.distance <= config.frechet_factor * first.distance
+        worth = float(within) + (0.0 if look.win_rate is None else look.win_rate / 2)
+        if worth >= float(state.values["best"]):
+            state.values["best"].fill_(worth)
             kept.load_state_dict(average.state_dict())
 
     stopped, watched = "", replace(runtime, checkpoint_every_images=config.inspect_every_images)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from regen.core.errors import ConfigError
-from regen.preferences.pairs import REPEAT_GAP, plan, split_samples
+from regen.preferences.pairs import REPEAT_GAP, plan, plan_between, split_samples
 
 GOLD = [(i, 60 + i, -1 if i % 2 else 1) for i in range(40)]
 
@@ -125,3 +125,21 @@ def test_too_few_samples_for_the_pairs_are_refused():
 def test_a_disagreement_that_is_no_number_a_pair_is_refused(wrong):
     with pytest.raises(ConfigError, match="a disagreement is one finite number a pair"):
         plan(["train"] * 30, 50, rng(), wrong)
+
+
+def test_pairs_between_two_models_hold_one_sample_of_each_and_every_sample_once():
+    pairs = plan_between(60, 60, rng(), [(0, 120, -1), (1, 121, 1)])
+
+    fresh = [pair for pair in pairs if pair.strategy == "random" and pair.repeat_of is None]
+    assert len(pairs) == 60
+    assert Counter(pair.strategy for pair in pairs if pair.repeat_of is None) == {"random": 55, "gold": 2}
+    assert all((pair.a < 60) != (pair.b < 60) for pair in fresh)
+    assert max(Counter(side for pair in fresh for side in (pair.a, pair.b)).values()) == 1
+    assert 15 < sum(pair.a < 60 for pair in fresh) < 40  # neither model always comes first
+
+
+def test_pairs_between_two_models_need_samples_enough():
+    with pytest.raises(
+        ConfigError, match="10 samples of each model make 10 pairs, and 19 are wanted; draw more samples"
+    ):
+        plan_between(10, 20, rng())

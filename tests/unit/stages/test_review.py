@@ -4,6 +4,7 @@ import hashlib
 import io
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -12,9 +13,9 @@ from regen.core.errors import ConfigError, DataError, RegistryError
 from regen.core.workspace import Workspace
 from regen.models.networks import to_pixels
 from regen.preferences import campaigns, export, people, voting
-from regen.preferences.tables import Choice
+from regen.preferences.tables import Choice, Kind
 from regen.registry import packaging
-from regen.stages import review
+from regen.stages import drawing, review
 from regen.stages.simulate import simulate_votes
 from tests.unit.registry.conftest import made_store, store  # noqa: F401  # fixtures
 
@@ -51,7 +52,7 @@ def test_every_sample_is_a_file_by_its_digest_that_its_seed_draws_again(register
 
     assert len(samples) == 20
     for sample in samples:
-        content = (review.images_folder(workspace) / f"{sample.sha256}.png").read_bytes()
+        content = (drawing.images_folder(workspace) / f"{sample.sha256}.png").read_bytes()
         assert hashlib.sha256(content).hexdigest() == sample.sha256
         pixels = to_pixels(network.sample(1, torch.Generator().manual_seed(sample.seed)))[0]
         found = np.asarray(Image.open(io.BytesIO(content)))[..., None]
@@ -105,7 +106,7 @@ def test_a_disagreement_on_pictures_chooses_half_the_pairs(registered, votes):
     opened = review.open_review(workspace, votes, reference, 0, 40, disagreement=contrast)
 
     tasks = [row for row in campaigns.tasks(votes, opened.campaign.id) if row["repeat_of"] is None]
-    seen = review.read_pictures(review.images_folder(workspace), {row[side] for row in tasks for side in ("a", "b")})
+    seen = drawing.read_pictures(drawing.images_folder(workspace), {row[side] for row in tasks for side in ("a", "b")})
     found = {
         word: [float(contrast(seen[row["a"]][None], seen[row["b"]][None])) for row in tasks if row["strategy"] == word]
         for word in ("disagreement", "random", "gold")
@@ -131,7 +132,7 @@ def test_a_model_there_is_none_of_is_told(registered, votes):
 def test_a_shuffled_picture_has_the_same_pixels():
     pixels = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
 
-    found = review.shuffled(pixels, np.random.default_rng(0))
+    found = drawing.shuffled(pixels, np.random.default_rng(0))
 
     assert found.shape == pixels.shape
     assert {tuple(pixel) for pixel in found.reshape(-1, 3)} == {tuple(pixel) for pixel in pixels.reshape(-1, 3)}
@@ -192,9 +193,9 @@ def test_simulated_people_judge_all_of_it_by_their_taste_and_never_hastily(regis
 
 def test_pictures_are_read_by_their_digests_and_those_that_are_gone_left_out(tmp_path):
     pixels = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
-    digest = review.write_picture(tmp_path, pixels, "m", 1, 0).sha256
+    digest = drawing.write_picture(tmp_path, pixels, "m", 1, 0).sha256
 
-    found = review.read_pictures(tmp_path, [digest, "0" * 64])
+    found = drawing.read_pictures(tmp_path, [digest, "0" * 64])
 
     assert list(found) == [digest]
     np.testing.assert_array_equal(to_pixels(found[digest][None])[0], pixels)
@@ -207,3 +208,45 @@ def test_nothing_is_simulated_without_pictures(registered, votes):
 
     with pytest.raises(DataError, match="a taste is formed on 2 or more images"):
         simulate_votes(Workspace(workspace.root / "elsewhere"), votes, number, 1, seed=0)
+
+
+def test_rows_of_a_table_are_judged_side_by_side(registered, votes, monkeypatch):
+    class Rows:
+        def sample(self, n, generator):
+            numbers = torch.rand(n, 2, generator=generator).numpy()
+            return pd.DataFrame({"age": (numbers[:, 0] * 80).astype(int), "hours": numbers[:, 1]})
+
+    workspace, versions = registered
+    monkeypatch.setattr(packaging, "load_network", lambda kind, uri: Rows())
+
+    opened = review.open_review(
+        workspace, votes, f"{versions['gan'].model}/{versions['gan'].number}", 0, n_pairs=20, disagreement=fails
+    )
+
+    samples = list(shown_samples(votes, opened.campaign.id))
+    assert {sample.kind for sample in samples} == {Kind.ROW}
+    assert all(set(sample.meta) == {"age", "hours"} for sample in samples)
+    found = export.votes(votes)
+    assert found.gold.sum() == 2
+    assert found.values_a.notna().all()
+
+
+def fails(images_a, images_b):
+    raise AssertionError("a reward of pictures was asked about rows")
+
+
+def test_a_campaign_about_two_versions_is_another_than_that_about_one(registered, votes):
+    workspace, versions = registered
+    mine, theirs = (f"{versions[kind].model}/{versions[kind].number}" for kind in ("gan", "vae"))
+
+    alone = review.open_review(workspace, votes, mine, 0, n_pairs=8, invites=False)
+    both = review.open_review(workspace, votes, mine, 0, n_pairs=8, against=theirs)
+    again = review.open_review(workspace, votes, mine, 0, against=theirs)
+
+    assert (alone.reviewer, alone.token, people.everyone(votes)[0].name) == ("", "", both.reviewer)
+    assert both.campaign.subject == f"{mine} against {theirs}"
+    assert again.campaign.id == both.campaign.id != alone.campaign.id
+    asked = export.votes(votes, both.campaign.id)
+    assert asked.empty
+    shown = [sample.model for sample in shown_samples(votes, both.campaign.id) if not sample.meta.get("spoilt")]
+    assert set(shown) == {versions["gan"].model, versions["vae"].model}

@@ -221,11 +221,11 @@ def test_an_interrupted_tuning_ends_as_an_uninterrupted_one(gan, vae, kind, tmp_
 
 
 def test_a_look_beyond_the_allowed_distance_ends_the_tuning_with_what_was_before(gan):
-    distances, monitor = iter([10.0, 12.0, 29.9, 30.1]), Heard()
+    distances, monitor = iter([10.0, 12.0, 15.9, 30.1]), Heard()
 
     done = tune(gan, watch=lambda model: Look(next(distances)), runtime=Runtime(monitor=monitor))
 
-    assert [look["frechet_distance"] for look in done.looks] == pytest.approx([10.0, 12.0, 29.9, 30.1])
+    assert [look["frechet_distance"] for look in done.looks] == pytest.approx([10.0, 12.0, 15.9, 30.1])
     assert done.stopped == (
         "the Fréchet distance is 30.1 after 240 images, over 3 times the base's 10 (align.tripwire_factor); "
         "what was there before is kept"
@@ -336,3 +336,21 @@ def test_the_reward_sees_what_a_screen_shows(gan):
 
     assert min(seen) >= 0
     assert max(seen) <= 1
+
+
+def test_a_look_within_the_distance_of_a_promotion_is_kept_before_a_better_liked_one_beyond_it(gan):
+    looks = iter([(10.0, 0.5), (12.0, 0.6), (15.9, 0.7), (16.1, 0.9), (16.2, 0.95)])
+
+    done = tune(gan, watch=lambda model: Look(*next(looks)))
+
+    assert done.stopped == ""
+    shorter = tune(gan, changed(SHORT, "gan", images=10 * 16))
+    assert differing(weights_of(g=done.model), weights_of(g=shorter.model)) == []
+
+
+def test_the_discriminator_comes_back_as_it_was_trained_on(gan):
+    done = tune(gan)
+
+    assert done.discriminator is not None
+    assert differing(weights_of(d=done.discriminator), weights_of(d=gan.discriminator)) != []
+    assert not any(parameter.requires_grad for parameter in done.discriminator.parameters())

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from regen.core.sections.base import Count, Network, Positive, Section, Share
 
@@ -87,5 +87,15 @@ class AlignConfig(Section):
     """The lower bound of the win rate over the base must lie above this."""
     bias_tolerance: Share = 0.1
     """Largest total variation between the classes' shares and the declared ones that passes without a test."""
+    class_shares: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}
+    """Class to the share of samples that it should have, for every class; as in the training rows if left out."""
     unsafe_most: Annotated[float, Field(gt=0, lt=1)] = 0.001
     """Largest share of unacceptable samples, by its upper 95 % bound; 0 among 3,000 samples just meets 0.001."""
+
+    @field_validator("class_shares")
+    @classmethod
+    def adds_up_to_one(cls, shares: dict[str, float]) -> dict[str, float]:
+        """Refuses shares that are none."""
+        if shares and abs(sum(shares.values()) - 1) > 1e-6:
+            raise ValueError(f"the shares of all classes add up to 1, not {sum(shares.values()):g}")
+        return shares

@@ -1,0 +1,276 @@
+"""Registers the tuned model as a version of its base's model, judges it, and promotes it as the gate's mode says."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from regen.core import files
+from regen.core.sections.evaluation import GateRules
+from regen.core.seeds import derive
+from regen.evaluation import alignment_report
+from regen.evaluation.gate import Check, Decision, Verdict, judge
+from regen.evaluation.intervals import Estimate
+from regen.evaluation.report import LABELS
+from regen.preferences.alignment import decide, win_rate
+from regen.preferences.store import Store
+from regen.registry import packaging, promotion, tracking, versions
+from regen.registry.versions import Version
+from regen.stages import earlier, prove, votes
+from regen.stages.alignment import BASE, CAMPAIGNS, VOTES, Alignment, lineage
+from regen.stages.base import Outcome, jsonable
+from regen.stages.evaluate import estimates
+from regen.stages.prove import evidence
+
+WIN_RATE = "preference_win_rate"
+LEAST_VOTES = 20
+"""Fewest votes on a tuned model's samples beside its base's that speak before the judge does."""
+ORDER = {Decision.PROMOTE: 0, Decision.HOLD: 1, Decision.REJECT: 2}
+
+
+@dataclass(frozen=True)
+class AlignSummary:
+    """What an alignment came to."""
+
+    model: str
+    version: int
+    base: str
+    decision: str
+    promoted: bool
+    """Whether it is the champion now."""
+    reasons: tuple[str, ...]
+    win_rate: dict[str, float]
+    by: str
+    """Who says so."""
+    arms: dict[str, dict[str, Any]]
+    votes: int
+    digest: str
+    report: str
+    reused: bool
+    """Whether all of it had been done before."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        plain: dict[str, Any] = jsonable(self)
+        return plain
+
+
+def conclude(alignment: Alignment, store: Store, prefect_run: str = "") -> Outcome:
+    """Writes verdict.json, report.html and before_after.png, and what it says comes true in the registry.
+
+    Raises:
+        RegistryError: a champion has changed since the comparison, or the winner fails its smoke test.
+    """
+    tracking.open_store(alignment.context.workspace)
+
+    def still_holds(out: Path) -> bool:
+        version = registered(alignment)
+        found = files.read_json(out / "verdict.json")
+        return bool(
+            version is not None
+            and found["version"] == version.number
+            and found["fresh_votes"] == _n_votes(store, alignment, version)
+            and found["against"] == prove.result(alignment)["against"] == prove.champion_of(alignment)
+        )
+
+    def body(work: Path, out: Path) -> None:
+        proof = prove.result(alignment)
+        version = _register(alignment, proof, prefect_run)
+        verdict = _judge(alignment, store, proof, version)
+        files.write_json(out / "verdict.json", verdict)
+        alignment_report.write(
+            out,
+            alignment.context.config,
+            proof,
+            files.read_json(out / "verdict.json"),
+            prove.before_and_after(alignment),
+        )
+        _publish(alignment, version, verdict, out)
+
+    return alignment.perform("conclude", body, still_holds)
+
+
+def registered(alignment: Alignment) -> Version | None:
+    """The version that this alignment's tuning made."""
+    return versions.by_key(alignment.base.model, alignment.key("tune"))
+
+
+def _register(alignment: Alignment, proof: Mapping[str, Any], prefect_run: str) -> Version:
+    model, run = alignment.base.model, alignment.open_run("tune")
+    run.log_metrics({
+        f"test/{name}{suffix}": value
+        for name, estimate in (estimates(proof["figures"]["estimates"]) or {}).items()
+        for suffix, value in (("", estimate.value), ("_low", estimate.low), ("_high", estimate.high))
+    })  # fmt: skip
+    run.log_metrics({f"align/win_rate_{name}": arm["win_rate"]["value"] for name, arm in proof["arms"].items()})
+    run.log_metrics({f"align/frechet_{name}": arm["frechet_distance"] for name, arm in proof["arms"].items()})
+    results = alignment.results("prove")
+    run.log_files({results / name: "evaluation" for name in ("proof.json", "reference.npz", "reference.json")})
+    if version := registered(alignment):
+        return version
+    tags = lineage(alignment) | {
+        earlier.EXTRACTOR: proof["judged_by"]["sha256"], earlier.REFERENCE: proof["judged_by"]["rows"],
+        "regen.run": run.id, "regen.prefect_run": prefect_run,
+    }  # fmt: skip
+    card = model_card(alignment, proof, tags)
+    uri = packaging.log_model(run, alignment.kind, model, alignment.results("tune"), alignment.dataset.shape, card)
+    return versions.register(model, alignment.kind, run, uri, alignment.key("tune"), tags, card)
+
+
+def model_card(alignment: Alignment, proof: Mapping[str, Any], tags: Mapping[str, str]) -> str:
+    """What a user of the tuned model should know, as markdown."""
+    figures = estimates(proof["figures"]["estimates"]) or {}
+    tuned = proof["arms"]["tuned"]
+    lines = [
+        f"# {alignment.base.model}", "",
+        f"{alignment.name}, tuned toward {proof['votes']:,} votes of {proof['people']} people on its samples "
+        f"(campaigns {', '.join(proof['campaigns'])}).", "",
+        "| figure | value, with its interval |", "|---|---|",
+        f"| Win rate over {alignment.name}, as the judge expects it | {Estimate(**tuned['win_rate'])} |",
+        *(f"| {label} | {figures[metric]} |" for metric, label in LABELS.items() if metric in figures), "",
+        f"Measured on {proof['judged_by']['n']} test rows (`{str(proof['judged_by']['rows'])[:8]}`) that no training saw.", "",
+        "Lineage: " + ", ".join(f"{key.removeprefix('regen.')} `{value}`" for key, value in sorted(tags.items()) if value), "",
+        "Limits: it follows the taste of the people who voted, by the guidelines that they had. It knows only data like its "
+        "training rows. Samples may resemble training rows.",
+    ]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def _n_votes(store: Store, alignment: Alignment, version: Version) -> int:
+    said = votes.head_to_head(store, alignment.base.model, version.number, alignment.base.number)
+    return sum(map(len, said.values()))
+
+
+def by_people(store: Store, alignment: Alignment, version: Version) -> Estimate | None:
+    """The win rate of fresh votes on the version beside its base, people being resampled; None where they are too few."""
+    said = votes.head_to_head(store, alignment.base.model, version.number, alignment.base.number)
+    if sum(map(len, said.values())) < LEAST_VOTES:
+        return None
+    rules, seed = alignment.context.config.evaluation, derive(alignment.context.config.seed, "align", "votes")
+    return win_rate(list(said.values()), rules.bootstrap_draws, seed, rules.confidence)
+
+
+def _judge(alignment: Alignment, store: Store, proof: Mapping[str, Any], version: Version) -> dict[str, Any]:
+    config, fresh = alignment.context.config, _n_votes(store, alignment, version)
+    people = by_people(store, alignment, version)
+    found = evidence(proof, people)
+    if versions.CHAMPION in version.aliases:
+        verdict = Verdict(Decision.HOLD, ("it is the champion already",), decide(found, config.align).checks)
+    elif config.gate.mode == "off":
+        verdict = Verdict(Decision.HOLD, ("gate.mode is off, so nothing is judged",))
+    else:
+        verdict = both(decide(found, config.align), _by_the_gate(alignment, proof, found.win_rate))
+    by = (
+        f"{fresh} votes on its samples beside the base’s"
+        if people
+        else "as the judge expects it, learned from held-out votes"
+    )
+    return {
+        **verdict.to_json(), "model": version.model, "version": version.number, "base": alignment.name,
+        "against": proof["against"], "mode": config.gate.mode, "win_rate": jsonable(found.win_rate), "by": by,
+        "fresh_votes": fresh,
+    }  # fmt: skip
+
+
+def _by_the_gate(alignment: Alignment, proof: Mapping[str, Any], rate: Estimate) -> Verdict:
+    """The project's own gate, the win rate among its figures.
+
+    Where the champion is the base, what the tuned model must be better in is what people prefer; another champion it must
+    beat as any candidate does.
+    """
+    config, figures = alignment.context.config, proof["figures"]
+    rules: GateRules = getattr(config.gate, alignment.kind)
+    mine = {**(estimates(figures["estimates"]) or {}), WIN_RATE: rate}
+    difference = None
+    if proof["against"] == alignment.base.number:
+        over = Estimate(rate.value - 0.5, rate.low - 0.5, rate.high - 0.5)
+        difference = {**(estimates(figures["base"]["difference"]) or {}), WIN_RATE: over}
+        rules = rules.model_copy(update={"primary": WIN_RATE, "guards": {WIN_RATE: 0.0, **rules.guards}})
+    elif figures["champion"] is not None:
+        difference = estimates(figures["champion"]["difference"])
+    return judge(rules, mine, difference, rows=proof["rows"]["test"], least_rows=config.gate.least_rows)
+
+
+def both(one: Verdict, other: Verdict) -> Verdict:
+    """The stricter of two verdicts, with the reasons of those that are as strict, and all checks."""
+    strictest = max((one, other), key=lambda verdict: ORDER[verdict.decision]).decision
+    reasons = tuple(r for verdict in (one, other) if verdict.decision == strictest for r in verdict.reasons)
+    return Verdict(strictest, reasons, (*one.checks, *other.checks))
+
+
+def _publish(alignment: Alignment, version: Version, verdict: Mapping[str, Any], out: Path) -> None:
+    """Records the verdict and the report with the version, and promotes it if it won and the mode says so."""
+    run, decided = tracking.Run(version.run_id), Decision(verdict["decision"])
+    reasons = tuple(verdict["reasons"])
+    run.log_metrics({f"test/{WIN_RATE}": verdict["win_rate"]["value"]})
+    run.log_files(
+        {out / "report.html": "evaluation", out / "before_after.png": "evaluation", out / "verdict.json": "gate"}
+    )
+    run.tag({"regen.verdict": str(decided), "regen.version": str(version.number)})
+    if versions.CHAMPION in version.aliases:
+        return
+    checks = tuple(Check(**check) for check in verdict["checks"])
+    versions.record_verdict(version, Verdict(decided, reasons, checks), verdict["against"])
+    if decided == Decision.PROMOTE and verdict["mode"] == "automatic":
+        promotion.promote(alignment.context.workspace, version, "gate", "; ".join(reasons), verdict["against"])
+
+
+def find_finished(alignment: Alignment, store: Store) -> AlignSummary | None:
+    """What an earlier alignment on these very votes came to, if nothing has changed since."""
+    tracking.open_store(alignment.context.workspace)
+    if earlier_one := made_of(alignment):
+        return earlier_one
+    if not all(alignment.is_done(step) for step in ("learn", "tune", "prove", "conclude")):
+        return None
+    version, found = registered(alignment), result(alignment)
+    if version is None or found["version"] != version.number or found["against"] != prove.champion_of(alignment):
+        return None
+    if found["fresh_votes"] != _n_votes(store, alignment, version):
+        return None
+    return summarise(alignment, reused=True)
+
+
+def made_of(alignment: Alignment) -> AlignSummary | None:
+    """The base itself as the outcome, where it is what came of tuning toward these very votes."""
+    base = alignment.base
+    if base.tags.get(VOTES) != alignment.votes.digest:
+        return None
+    return AlignSummary(
+        base.model, base.number, base.tags.get(BASE, ""), base.verdict, versions.CHAMPION in base.aliases,
+        (f"it was tuned toward these very votes, of {base.tags.get(CAMPAIGNS, '')}",), {}, "", {}, len(alignment.votes.table),
+        alignment.votes.digest, "", reused=True,
+    )  # fmt: skip
+
+
+def result(alignment: Alignment) -> dict[str, Any]:
+    """What `conclude` wrote to verdict.json."""
+    found: dict[str, Any] = files.read_json(alignment.results("conclude") / "verdict.json")
+    return found
+
+
+def summarise(alignment: Alignment, *, reused: bool) -> AlignSummary:
+    """Reads the summary from what `prove` and `conclude` wrote."""
+    found, proof = result(alignment), prove.result(alignment)
+    version = registered(alignment)
+    context = alignment.context
+    report = context.workspace.outputs(context.config.project) / alignment.stage("conclude") / "report.html"
+    return AlignSummary(
+        found["model"], found["version"], found["base"], found["decision"],
+        version is not None and versions.CHAMPION in version.aliases, tuple(found["reasons"]), found["win_rate"], found["by"],
+        proof["arms"], proof["votes"], proof["digest"], str(report.relative_to(context.workspace.root)), reused,
+    )  # fmt: skip
+
+
+def markdown(summary: AlignSummary) -> str:
+    """An alignment as Prefect's page shows it."""
+    rows = [
+        f"| {arm['label']} | {Estimate(**arm['win_rate'])} | {arm['frechet_distance']:.1f} | {arm['bias']['shift']:.3f} "
+        f"| {arm['safety']['unacceptable']} of {arm['safety']['n']} |"
+        for arm in alignment_report.in_order(summary.arms)
+    ]
+    return "\n".join([
+        f"# {summary.model}, version {summary.version}: {summary.decision}", "",
+        f"{summary.base} tuned toward {summary.votes} votes.", "", *(f"- {reason}" for reason in summary.reasons), "",
+        "| arm | win rate | Fréchet distance | class shift | disallowed |", "|---|---|---|---|---|", *rows, "",
+        f"The whole report: `{summary.report}`, and in the MLflow run.", "",
+    ])  # fmt: skip

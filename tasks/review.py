@@ -1,0 +1,58 @@
+"""Opens a campaign, counts its votes, and keeps what came of it."""
+
+from dataclasses import dataclass
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+
+from regen.core.config import Config
+from regen.preferences import campaigns
+from regen.stages import collect as stage
+from regen.stages import review
+from regen.stages.collect import Collection, Wanted
+from tasks.common import context_of
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far a campaign has come."""
+
+    campaign: int
+    votes: int
+    wanted: int
+    seconds_left: float
+    """0 where it has gone on for long enough."""
+
+
+@task(name="open campaign", cache_policy=NO_CACHE)
+def open_campaign(
+    config: Config, model: str | None, pairs: int | None, need: int | None, against: str | None, guidelines: str | None
+) -> int:
+    """The number of the open campaign about a model, newly opened where there is none; who may vote stays as it is."""
+    context = context_of(config)
+    store, name = review.open_store(context.workspace), model or config.model_name("gan")
+    least_sure = review.disagreement(context.workspace, config.project, name)
+    opened = review.open_review(
+        context.workspace, store, name, config.seed, pairs, need, guidelines, least_sure, against, invites=False
+    )
+    return opened.campaign.id
+
+
+@task(name="count votes", cache_policy=NO_CACHE)
+def count(config: Config, campaign: int, votes: int | None, days: float) -> Standing:
+    """How many votes there are, and how long the campaign still goes on."""
+    store = review.open_store(context_of(config).workspace)
+    found = campaigns.get(store, campaign)
+    return Standing(found.id, found.votes, found.wanted, Wanted(votes, days).seconds_left(found, store.clock()))
+
+
+@task(name="collect votes", cache_policy=NO_CACHE)
+def collect(config: Config, campaign: int) -> Collection:
+    """Closes the campaign, versions its votes, records its agreement."""
+    context = context_of(config)
+    found = stage.collect(context, review.open_store(context.workspace), campaign)
+    create_markdown_artifact(
+        stage.markdown(found), key=f"{config.project.replace('_', '-')}-votes", description="What a campaign came to"
+    )
+    return found
