@@ -13,11 +13,13 @@ from regen.core.errors import DataError
 from regen.models.extractor import Extractor
 from regen.models.gan import Discriminator, Generator
 from regen.models.reward import RewardEnsemble
+from regen.models.table_gan import TableDiscriminator, TableGenerator
 from regen.models.vae import Vae
 
 KINDS: dict[str, type[nn.Module]] = {
     "vae": Vae, "generator": Generator, "discriminator": Discriminator, "extractor": Extractor,
     "judge": Extractor, "reward": RewardEnsemble,
+    "table_generator": TableGenerator, "table_discriminator": TableDiscriminator,
 }  # fmt: skip
 
 
@@ -37,7 +39,8 @@ def load(folder: Path, kind: str) -> Any:
     """
     try:
         arguments = files.read_json(folder / f"{kind}.json")["arguments"]
-        arguments["shape"] = tuple(arguments["shape"])
+        if "shape" in arguments:
+            arguments["shape"] = tuple(arguments["shape"])
         with torch.random.fork_rng(devices=[]):
             module = KINDS[kind](**arguments)
         module.load_state_dict(load_file(folder / f"{kind}.safetensors"))
