@@ -14,11 +14,12 @@ from regen.models.extractor import Extractor
 from regen.models.gan import Discriminator, Generator
 from regen.models.reward import RewardEnsemble
 from regen.models.table_gan import TableDiscriminator, TableGenerator
+from regen.models.table_vae import TableVae
 from regen.models.vae import Vae
 
 KINDS: dict[str, type[nn.Module]] = {
     "vae": Vae, "generator": Generator, "discriminator": Discriminator, "extractor": Extractor,
-    "judge": Extractor, "reward": RewardEnsemble,
+    "judge": Extractor, "reward": RewardEnsemble, "table_vae": TableVae,
     "table_generator": TableGenerator, "table_discriminator": TableDiscriminator,
 }  # fmt: skip
 
