@@ -53,20 +53,29 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
     return [round(step * i, 12) + 0.0 for i in range(ceil(low / step - 1e-9), floor(high / step + 1e-9) + 1)]
 
 
-def lines(series: Series, title: str, x_label: str, y_label: str, *, unit_square: bool = False) -> str:
+def lines(
+    series: Series, title: str, x_label: str, y_label: str, *, unit_square: bool = False, shares: bool = False
+) -> str:
     """A line chart with its legend: each name with its x and y values; what is not finite leaves a gap.
 
     Args:
         unit_square: both axes run from 0 to 1.
+        shares: the y axis runs from 0 to 1.
     """
-    span = (0.0, 1.0) if unit_square else None
-    x = _axis(x_label, [values for values, _ in series.values()], LEFT, WIDTH - RIGHT, span)
-    y = _axis(y_label, [values for _, values in series.values()], HEIGHT - BOTTOM, TOP, span)
+    span = (0.0, 1.0)
+    x = _axis(x_label, [values for values, _ in series.values()], LEFT, WIDTH - RIGHT, span if unit_square else None)
+    y = _axis(
+        y_label,
+        [values for _, values in series.values()],
+        HEIGHT - BOTTOM,
+        TOP,
+        span if unit_square or shares else None,
+    )
     marks = [
         f'<path class="line s{i % STYLES}" d="{_path(x.at(xs), y.at(ys), np.isfinite(ys))}"/>'
         for i, (xs, ys) in enumerate(series.values())
     ]
-    return _drawing(title, x, y, marks, list(series)) + _legend(list(series), "line")
+    return drawing(title, x, y, marks, list(series)) + legend(list(series), "line")
 
 
 def histogram(
@@ -92,7 +101,7 @@ def histogram(
             f'<line class="mark" x1="{at:g}" x2="{at:g}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>'
             f'<text x="{at + dx:g}" y="{TOP + 10}" text-anchor="{anchor}">{escape(mark_label)}</text>'
         )
-    return _drawing(title, x, y, marks, list(groups)) + _legend(list(groups), "area")
+    return drawing(title, x, y, marks, list(groups)) + legend(list(groups), "area")
 
 
 def _axis(
@@ -132,7 +141,8 @@ def _steps(x: Axis, y: Axis, edges: np.ndarray, shares: np.ndarray) -> str:
     return f"M{left[0]:g} {ground:g}{across}V{ground:g}Z"
 
 
-def _drawing(title: str, x: Axis, y: Axis, marks: list[str], names: Sequence[str]) -> str:
+def drawing(title: str, x: Axis, y: Axis, marks: Sequence[str], names: Sequence[str], *, x_ticks: bool = True) -> str:
+    """The chart with its axes, and what it says to those who cannot see it."""
     middle_x, middle_y = (x.start + x.end) / 2, (y.start + y.end) / 2
     grid = [
         f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:g}" y2="{at:g}"/>'
@@ -141,6 +151,7 @@ def _drawing(title: str, x: Axis, y: Axis, marks: list[str], names: Sequence[str
     ] + [
         f'<text x="{at:g}" y="{HEIGHT - BOTTOM + 17}" text-anchor="middle">{short(value)}</text>'
         for value, at in zip(x.ticks, x.at(x.ticks).tolist(), strict=True)
+        if x_ticks
     ]
     spoken = f"{title}: {y.label} by {x.label}, for {', '.join(names)}"
     words = (
@@ -153,7 +164,8 @@ def _drawing(title: str, x: Axis, y: Axis, marks: list[str], names: Sequence[str
     )
 
 
-def _legend(names: Sequence[str], shape: str) -> str:
+def legend(names: Sequence[str], shape: str) -> str:
+    """What each line or area is."""
     swatch = '<svg viewBox="0 0 24 10" aria-hidden="true"><path class="{} s{}" d="{}"/></svg>'
     drawn = {"line": "M0 5H24", "area": "M2 1H22V9H2Z"}[shape]
     items = (f"<li>{swatch.format(shape, i % STYLES, drawn)}{escape(name)}</li>" for i, name in enumerate(names))

@@ -27,6 +27,15 @@ HIGHER_IS_BETTER: dict[Metric, bool] = {
     "anomaly_recall_fpr01": True,
     "memorisation": False,
     "preference_win_rate": True,
+    "anomaly_precision_top_k": True,
+    "column_error": False,
+    "column_shapes": True,
+    "pair_trends": True,
+    "utility_auc": True,
+    "utility_f1": True,
+    "told_apart_auc": False,
+    "closer_than_control": False,
+    "copies": False,
 }
 """Which way is better."""
 ONLY_WHEN_MEASURED: frozenset[Metric] = frozenset({"preference_win_rate"})

@@ -32,6 +32,39 @@ GLOSSARY: dict[str, Entry] = {
         "Share of the anomalies found if 0.1 % of the normal rows may raise an alarm.",
         True,
     ),
+    "anomaly_precision_top_k": Entry(
+        "Precision of the day’s top alerts",
+        "Share of anomalies among the highest-scored rows of each day, as many as people can look into; mean over days.",
+        True,
+    ),
+    "column_error": Entry(
+        "Reconstruction error a column",
+        "Mean over columns: of numbers the absolute error in standard deviations, of categories the share that differs.",
+        False,
+    ),
+    "column_shapes": Entry(
+        "Column shapes", "Likeness of each column’s distribution to the real one, mean over columns; 1 is equal.", True
+    ),
+    "pair_trends": Entry(
+        "Pair trends", "Likeness of how each two columns go together, mean over pairs; 1 is equal.", True
+    ),
+    "utility_auc": Entry(
+        "Utility: ROC-AUC", "What trees that learnt from synthetic rows alone reach on real test rows.", True
+    ),
+    "utility_f1": Entry(
+        "Utility: macro-F1", "The same trees’ F1, mean over the label’s values; rare ones count as much as frequent.", True
+    ),
+    "told_apart_auc": Entry(
+        "Told apart from real rows",
+        "ROC-AUC of trees that learn which rows are synthetic; 0.5 cannot tell, 1 always can.",
+        False,
+    ),
+    "closer_than_control": Entry(
+        "Closer to training rows than unseen rows are",
+        "How often a synthetic row’s closest training row is closer than that of an unseen real row; ½ is best, 1 copies.",
+        False,
+    ),
+    "copies": Entry("Copies of training rows", "Share of synthetic rows equal to some training row.", False),
     "reconstruction_mse": Entry(
         "Reconstruction MSE", "Mean squared pixel error after encoding and decoding; pixels run from 0 to 1.", False
     ),

@@ -6,7 +6,6 @@ every resample, ties included, as scikit-learn gives them one by one.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import floor
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
@@ -65,7 +64,7 @@ class Ranking:
 
     def recall_at(self, rate: float) -> Float64[np.ndarray, " b"]:
         """Share of the anomalies above the lowest threshold that at most a share `rate` of the normal rows lies above."""
-        allowed = floor(rate * self.normal[0].sum() + 1e-9)
+        allowed = np.floor(rate * self.normal.sum(axis=1, keepdims=True) + 1e-9)
         within = np.cumsum(self.normal, axis=1) <= allowed
         found: np.ndarray = (self.anomalies * within).sum(axis=1) / self.anomalies.sum(axis=1)
         return found
@@ -82,6 +81,27 @@ def resamples(scores: Scores, is_anomaly: IsAnomaly, draws: int, seed: int) -> I
             for rows in groups:
                 one[rows] = np.bincount(rng.integers(len(rows), size=len(rows)), minlength=len(rows))
         yield Ranking.of(scores, is_anomaly, counts)
+
+
+def day_resamples(
+    scores: Scores, is_anomaly: IsAnomaly, days: Int64[np.ndarray, " n"], draws: int, seed: int
+) -> Iterator[tuple[Ranking, Int64[np.ndarray, "b d"]]]:
+    """Rankings of `draws` resamples of whole days, and how often each has each day: a day's rows stay together.
+
+    A resample without both anomalies and normal rows is drawn again.
+
+    Args:
+        days: each row's day, from 0.
+    """
+    rng, n, n_days = np.random.default_rng(seed), len(scores), int(days.max()) + 1
+    groups = [np.bincount(days, weights=group, minlength=n_days) for group in (is_anomaly, ~is_anomaly)]
+    at_once = max(1, HELD // n)
+    for start in range(0, draws, at_once):
+        taken = np.zeros((min(at_once, draws - start), n_days), np.int64)
+        for one in taken:
+            while not all(one @ group >= 1 for group in groups):
+                one[:] = np.bincount(rng.integers(n_days, size=n_days), minlength=n_days)
+        yield Ranking.of(scores, is_anomaly, taken[:, days]), taken
 
 
 def auc_error(scores: Scores, is_anomaly: IsAnomaly) -> float:

@@ -87,14 +87,18 @@ def figure_rows(kind: str, found: Mapping[str, Any]) -> list[FigureRow]:
         for name, entry in GLOSSARY.items()
         if name in model["estimates"] or name in unmeasured
     ]
-    return rows + _flagging(model) + _second_judge(kind, found)
+    return rows + flagging_rows(model, "vae.flag_quantile") + _second_judge(kind, found)
 
 
-def _flagging(model: Mapping[str, Any]) -> list[FigureRow]:
-    """What the calibrated threshold does on the test rows."""
+def flagging_rows(model: Mapping[str, Any], quantile: str) -> list[FigureRow]:
+    """What the calibrated threshold does on the test rows.
+
+    Args:
+        quantile: the key of the project file that the threshold comes from.
+    """
     if not (flagging := model.get("flagging")):
         return []
-    meant = "Share of the normal rows above the calibrated threshold; nearest to 1 − vae.flag_quantile is best."
+    meant = f"Share of the normal rows above the calibrated threshold; nearest to 1 − {quantile} is best."
     return [
         FigureRow("False alarms at the threshold", meant, "", say(flagging["false_positive_rate"])),
         FigureRow("Recall at the threshold", "Share of the anomalies above it.", "higher", say(flagging["recall"])),
@@ -132,14 +136,18 @@ def key_rows(kind: str, found: Mapping[str, Any]) -> list[FigureRow]:
 
 def standing(kind: str, found: Mapping[str, Any]) -> str:
     """One sentence: how the candidate stands beside the champion."""
-    model = found["models"][kind]
+    return standing_of(found["models"][kind], figure_rows(kind, found))
+
+
+def standing_of(model: Mapping[str, Any], rows: Sequence[FigureRow]) -> str:
+    """One sentence, from what was found of a model and the lines of its table."""
     if not model["champion"]:
         return "When this was measured there was no champion to compare with."
     version = model["champion"]["version"]
     if "error" in model["champion"]:
         return f"Champion version {version} could not be measured: {model['champion']['error']}"
     counts: dict[str, list[str]] = {"better": [], "worse": []}
-    compared = [row for row in figure_rows(kind, found) if row.outcome not in (None, TOO_FEW)]
+    compared = [row for row in rows if row.outcome not in (None, TOO_FEW)]
     for row in compared:
         if row.outcome and row.outcome in counts:
             counts[row.outcome].append(row.label.partition(",")[0])

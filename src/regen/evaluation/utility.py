@@ -73,9 +73,9 @@ def _is_classes(values: Float64[np.ndarray, " n"] | Int64[np.ndarray, " n"], is_
     return not is_numbers or (len(known) <= MOST_CLASSES and bool((known == np.round(known)).all()))
 
 
-def _inputs(table: Table, label: str) -> tuple[Float64[np.ndarray, "n f"], list[bool]]:
+def inputs_of(table: Table, label: str | None = None) -> tuple[Float64[np.ndarray, "n f"], list[bool]]:
     """All columns but the label, and which of them the trees shall take for categories."""
-    rest = table.without(label)
+    rest = table if label is None else table.without(label)
     kinds = [False] * len(rest.names) + [size <= MOST_CATEGORIES for size in rest.sizes]
     return np.column_stack([rest.numbers, rest.codes]), kinds
 
@@ -107,13 +107,18 @@ def _probabilities(train: Table, test: Table, label: str, classes: np.ndarray, s
     if len(known) == 1:
         probabilities[:, np.searchsorted(classes, known)] = 1
         return probabilities
-    inputs, kinds = _inputs(train, label)
-    model = _fitted(HistGradientBoostingClassifier, inputs, np.searchsorted(known, labels), kinds, seed)
-    probabilities[:, np.searchsorted(classes, known)] = model.predict_proba(_inputs(test, label)[0])
+    inputs, kinds = inputs_of(train, label)
+    model = fitted_trees(HistGradientBoostingClassifier, inputs, np.searchsorted(known, labels), kinds, seed)
+    probabilities[:, np.searchsorted(classes, known)] = model.predict_proba(inputs_of(test, label)[0])
     return probabilities
 
 
-def _fitted(kind: Callable[..., Any], inputs: np.ndarray, labels: np.ndarray, kinds: list[bool], seed: int) -> Any:
+def fitted_trees(kind: Callable[..., Any], inputs: np.ndarray, labels: np.ndarray, kinds: list[bool], seed: int) -> Any:
+    """Gradient-boosted trees, scikit-learn's `kind`, that have learnt the labels.
+
+    Args:
+        kinds: which inputs are categories.
+    """
     steady = {"early_stopping": False, "l2_regularization": 1.0}  # of one row of a class the defaults fail or diverge
     return kind(categorical_features=kinds, random_state=seed % 2**32, **steady).fit(inputs, labels)
 
@@ -136,9 +141,9 @@ def _strata(truth: np.ndarray) -> list[Rows]:
 def _regressed(train: Table, test: Table, label: str, draws: int, seed: int) -> dict[str, Replicated]:
     from sklearn.ensemble import HistGradientBoostingRegressor
 
-    inputs, kinds = _inputs(train, label)
-    model = _fitted(HistGradientBoostingRegressor, inputs, train.column(label), kinds, seed)
-    truth, errors = test.column(label), test.column(label) - model.predict(_inputs(test, label)[0])
+    inputs, kinds = inputs_of(train, label)
+    model = fitted_trees(HistGradientBoostingRegressor, inputs, train.column(label), kinds, seed)
+    truth, errors = test.column(label), test.column(label) - model.predict(inputs_of(test, label)[0])
 
     def r2(rows: Rows) -> float:
         total = np.square(truth[rows] - truth[rows].mean()).sum()

@@ -10,6 +10,8 @@ Metric = Literal[
     "anomaly_auc", "anomaly_ap", "reconstruction_mse", "reconstruction_psnr", "reconstruction_ssim",
     "negative_elbo_bits", "iwae_bits", "frechet_distance", "kid", "precision", "recall", "density", "coverage",
     "class_shift", "anomaly_recall_fpr1", "anomaly_recall_fpr01", "memorisation", "preference_win_rate",
+    "anomaly_precision_top_k", "column_error", "column_shapes", "pair_trends", "utility_auc", "utility_f1",
+    "told_apart_auc", "closer_than_control", "copies",
 ]  # fmt: skip
 """Every figure that a gate can judge by."""
 
@@ -23,6 +25,8 @@ class EvaluationConfig(Section):
     """Resamples behind each interval."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     """Share of repetitions in which an interval should hold the truth."""
+    alerts_a_day: Count = 20
+    """How many rows of a table can be looked into each day; anomaly_precision_top_k is the share of anomalies among them."""
 
 
 class GateRules(Section):
@@ -38,7 +42,8 @@ class GateRules(Section):
 
 OF_A_VAE: frozenset[Metric] = frozenset({
     "anomaly_auc", "anomaly_ap", "anomaly_recall_fpr1", "anomaly_recall_fpr01", "reconstruction_mse",
-    "reconstruction_psnr", "reconstruction_ssim", "negative_elbo_bits", "iwae_bits",
+    "reconstruction_psnr", "reconstruction_ssim", "negative_elbo_bits", "iwae_bits", "anomaly_precision_top_k",
+    "column_error",
 })  # fmt: skip
 """Figures that a GAN has none of."""
 
