@@ -7,16 +7,18 @@ from prefect.states import Completed
 from regen.core.config import Config
 from regen.stages.conclude import AlignSummary
 from tasks.align import find_bases, find_finished, judge, learn, prove, tune
+from tasks.common import Project
 from tasks.data import prepare, pull_data
 
 
 @flow(name="align")
 def align(
-    config: Config, models: list[str] | None = None, kind: str | None = None, *, controls: bool = False
+    config: Project, models: list[str] | None = None, kind: str | None = None, *, controls: bool = False
 ) -> list[AlignSummary] | State[list[AlignSummary]]:
     """Tune each model toward the votes on its samples, prove the gain, register it; the same votes are never learned twice.
 
     Args:
+        config: the project file's path in the workspace, or the project itself.
         models: NAME, NAME@ALIAS or NAME/NUMBER of each; the champions that enough people voted on where none is named.
         kind: gan or vae, of the champions only these.
         controls: whether arms that need a tuning of their own are measured too.

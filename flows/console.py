@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import psutil
 from rich.console import Console
@@ -64,7 +64,7 @@ def run_retrain(context: Context) -> "Summary":
     use_running_server(context.workspace)
     from flows.retrain import retrain
 
-    return run_flow(context, lambda: retrain(context.config))
+    return cast("Summary", run_flow(context, lambda: retrain(context.config)))  # a state is unwrapped by Prefect
 
 
 T = TypeVar("T")

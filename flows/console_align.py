@@ -120,10 +120,9 @@ def print_alignments(found: Sequence[AlignSummary]) -> None:
 
 
 def _arms(summary: AlignSummary) -> Table:
-    right = {"justify": "right"}
     table = Table(
-        Column("arm", overflow="fold"), "win rate", Column("Fréchet distance", **right), Column("class shift", **right),
-        Column("disallowed", **right), title=f"{summary.model}, version {summary.version}: {summary.base} tuned",
+        Column("arm", overflow="fold"), "win rate", Column("Fréchet distance", justify="right"), Column("class shift", justify="right"),
+        Column("disallowed", justify="right"), title=f"{summary.model}, version {summary.version}: {summary.base} tuned",
         title_justify="left",
     )  # fmt: skip
     for arm in in_order(summary.arms):

@@ -9,20 +9,21 @@ from typing import Literal
 from prefect import flow
 from prefect.flow_runs import suspend_flow_run
 
-from regen.core.config import Config
 from regen.stages.collect import Collection
+from tasks.common import Project
 from tasks.review import Standing, collect, count, open_campaign
 
 
 @flow(name="review")
 def review(
-    config: Config, model: str | None = None, pairs: int | None = None, need: int | None = None,
+    config: Project, model: str | None = None, pairs: int | None = None, need: int | None = None,
     against: str | None = None, guidelines: str | None = None, votes: int | None = None, days: float = 7.0,
     poll_seconds: float = 30.0, wait: Literal["poll", "suspend"] = "poll", campaign: int | None = None,
 ) -> Collection:  # fmt: skip
     """Open a campaign about a model, wait for its votes or its deadline, close it, and keep the votes.
 
     Args:
+        config: the project file's path in the workspace, or the project itself.
         model: whose samples people judge; PROJECT-gan's champion if left out.
         pairs: pairs of a new campaign; 200 if left out.
         need: how many people judge each pair; 1 if left out.
