@@ -4,7 +4,7 @@ Everything is compared with what the server holds before it is written, so a sec
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from prefect.client.schemas.objects import ConcurrencyOptions
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectNotFound
-from prefect.flows import load_flow_from_entrypoint
+from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.utilities.callables import parameter_schema
 from prefect.workers.process import ProcessWorker
 from pydantic import ValidationError
@@ -200,7 +200,7 @@ def _limit(client: SyncPrefectClient, name: str) -> Step:
 
 def _deployment(client: SyncPrefectClient, wanted: Wanted, pull: list[dict[str, Any]]) -> Step:
     try:
-        flow = load_flow_from_entrypoint(wanted.entrypoint)
+        flow: Flow[..., Any] = load_flow_from_entrypoint(wanted.entrypoint)
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"{FILE}: there is no flow {wanted.entrypoint} ({error})") from None
     schema = parameter_schema(flow)
@@ -218,7 +218,7 @@ def _deployment(client: SyncPrefectClient, wanted: Wanted, pull: list[dict[str, 
         "parameter_openapi_schema": schema.model_dump_for_openapi(), "enforce_parameter_schema": True,
     }  # fmt: skip
     name, detail = f"{flow.name}/{wanted.name}", _times(wanted)
-    found = _found(lambda: client.read_deployment_by_name(name))
+    found = _found(client, name)
     if found is not None and _is_same(found, wanted, fields):
         return Step("deployment", name, "unchanged", detail)
     client.create_deployment(
@@ -229,9 +229,9 @@ def _deployment(client: SyncPrefectClient, wanted: Wanted, pull: list[dict[str, 
     return Step("deployment", name, "made" if found is None else "changed", detail)
 
 
-def _found(look: Callable[[], DeploymentResponse]) -> DeploymentResponse | None:
+def _found(client: SyncPrefectClient, name: str) -> DeploymentResponse | None:
     try:
-        return look()
+        return client.read_deployment_by_name(name)
     except ObjectNotFound:
         return None
 

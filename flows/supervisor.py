@@ -155,6 +155,7 @@ class Supervisor:
 
 def family(mark: str) -> Iterator[psutil.Process]:
     """Every process whose mark begins like this, also one whose parent has died."""
+    assert mark, "every process would be ours"
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
             if process.pid != os.getpid() and process.environ().get(MARK, "").startswith(mark):

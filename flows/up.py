@@ -15,8 +15,9 @@ from urllib.parse import urlencode
 from urllib.request import urlopen
 
 import click
+import psutil
 
-from flows.supervisor import Service, Supervisor
+from flows.supervisor import Service, Supervisor, end, family
 from regen.core import files
 from regen.core.errors import RegenError
 from regen.core.workspace import Workspace
@@ -81,6 +82,7 @@ def serve(workspace: Workspace, ports: Ports, config: Path, model: str, *, worke
     Raises:
         RegenError: a port is taken, or a part does not start or cannot be kept running.
     """
+    _end_leftovers(workspace)
     pages = ("prefect", "mlflow", *(["review"] if review else []))
     for name in pages:
         _require_free(name, getattr(ports, name))
@@ -94,7 +96,8 @@ def serve(workspace: Workspace, ports: Ports, config: Path, model: str, *, worke
             supervisor.start(service)
         health = {"prefect": f"{ports.address('prefect')}/api/health", "mlflow": f"{ports.address('mlflow')}/health"}
         _wait_until_up(supervisor, health)
-        files.write_text(state_file(workspace), json.dumps({name: ports.address(name) for name in pages}))
+        told = {name: ports.address(name) for name in pages}
+        files.write_text(state_file(workspace), json.dumps(told | {"pid": os.getpid(), "mark": supervisor.mark}))
         click.echo(f"Prefect  {ports.address('prefect')}   flows, runs, artifacts")
         click.echo(f"MLflow   {ports.address('mlflow')}/{MLFLOW_PAGE}   experiments, models, promotions")
         if workers:
@@ -118,14 +121,12 @@ def serve(workspace: Workspace, ports: Ports, config: Path, model: str, *, worke
 
 
 def prefect(ports: Ports) -> Service:
-    """The Prefect server; it keeps the leases of concurrency slots in files, so that they outlive it."""
+    """The Prefect server."""
     return Service(
-        "prefect", ("-m", "prefect", "server", "start", "--host", HOST, "--port", str(ports.prefect)),
-        {
-            "PREFECT_API_URL": None, "PREFECT_SERVER_UI_API_URL": f"{ports.address('prefect')}/api",
-            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
-        },
-    )  # fmt: skip
+        "prefect",
+        ("-m", "prefect", "server", "start", "--host", HOST, "--port", str(ports.prefect)),
+        {"PREFECT_API_URL": None, "PREFECT_SERVER_UI_API_URL": f"{ports.address('prefect')}/api"},
+    )
 
 
 def mlflow(ports: Ports) -> Service:
@@ -195,6 +196,18 @@ def _tell_of_review() -> Callable[[str], None]:
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
+
+
+def _end_leftovers(workspace: Workspace) -> None:
+    """Ends what an earlier `regen up` left running because it was killed itself."""
+    try:
+        found = files.read_json(state_file(workspace))
+        pid, mark = int(found["pid"]), str(found["mark"])
+    except (OSError, ValueError, KeyError):
+        return
+    if mark and not psutil.pid_exists(pid) and (left := list(family(mark))):
+        click.echo(f"An earlier 'regen up' was killed; ending what it left running ({len(left)} processes)", err=True)
+        end(left)
 
 
 def _require_free(name: str, port: int) -> None:

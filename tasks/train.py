@@ -1,9 +1,11 @@
 """Trains a network: here, in a process of its own, or on another machine's worker; one that is killed is started again."""
 
+from typing import cast
+
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import State
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 
@@ -45,7 +47,8 @@ def train_on_pool(config: Config, kind: str) -> Outcome | State[Outcome]:
     name = f"train/{config.project}"
     require_deployment(name, str(pool))
     parameters = {"config": config.model_dump(mode="json"), "kind": kind}
-    state = run_deployment(name, parameters=parameters, poll_interval=POLL_SECONDS).state
+    called = run_deployment(name, parameters=parameters, poll_interval=POLL_SECONDS)
+    state = cast(FlowRun, called).state  # no coroutine where a task calls
     said = f"{stage} on a worker of {pool}: {state.message if state else 'no state'}"
     if state is None or state.is_crashed():
         raise KilledError(f"{said}; run the command again, it goes on from its last checkpoint")

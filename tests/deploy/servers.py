@@ -84,10 +84,11 @@ class Servers:
         """Prefect's address for clients."""
         return f"http://127.0.0.1:{self.ports['prefect']}/api"
 
-    def get(self, server: str, path: str, body: object = None) -> bytes:
+    def get(self, server: str, path: str, body: object = None, method: str | None = None) -> bytes:
         """Asks one of the servers, again while its database is busy."""
         data = None if body is None else json.dumps(body).encode()
-        asked = Request(f"http://127.0.0.1:{self.ports[server]}{path}", data, {"Content-Type": "application/json"})
+        address = f"http://127.0.0.1:{self.ports[server]}{path}"
+        asked = Request(address, data, {"Content-Type": "application/json"}, method=method)
         for left in range(10, -1, -1):
             try:
                 with urlopen(asked, timeout=30) as page:

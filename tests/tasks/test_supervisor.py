@@ -1,5 +1,8 @@
 """What dies is started again, ever later and not for ever, and in the end nothing is left."""
 
+import json
+import os
+import subprocess
 import sys
 import time
 
@@ -173,3 +176,37 @@ def test_what_does_not_listen_is_killed(monkeypatch):
     end([deaf])
 
     assert deaf.poll() == -9
+
+
+def test_what_a_killed_regen_up_left_is_ended_by_the_next(supervisor, tmp_path, capsys):
+    from flows.up import _end_leftovers, state_file
+    from regen.core import files
+    from regen.core.workspace import Workspace
+
+    workspace = Workspace(tmp_path)
+    supervisor.start(Service("worker", ("-c", SLEEP)))
+    state = {"prefect": "", "mark": supervisor.mark}
+    files.write_text(state_file(workspace), json.dumps(state | {"pid": os.getpid()}))
+    _end_leftovers(workspace)
+    assert running(supervisor).process.poll() is None, "it ended what a living one runs"
+
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    files.write_text(state_file(workspace), json.dumps(state | {"pid": gone.pid}))
+    _end_leftovers(workspace)
+
+    assert list(family(supervisor.mark)) == []
+    assert "An earlier 'regen up' was killed; ending what it left running (1 processes)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "{}", '{"pid": 1}', '{"pid": "x", "mark": "y"}', '{"pid": 999999999, "mark": ""}']
+)
+def test_a_state_file_that_says_nothing_ends_nothing(tmp_path, text):
+    from flows.up import _end_leftovers, state_file
+    from regen.core.workspace import Workspace
+
+    state_file(Workspace(tmp_path)).parent.mkdir()
+    state_file(Workspace(tmp_path)).write_text(text)
+
+    _end_leftovers(Workspace(tmp_path))

@@ -20,6 +20,9 @@ def embedded(workspace: Workspace) -> dict[str, str]:
         "PREFECT_LOGGING_LEVEL": "WARNING",
         "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
         "PREFECT_CLI_PROMPT": "false",
+        # leases in memory die with the server, and the slots that they held are never free again
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+        "PREFECT_SERVER_CONCURRENCY_MAXIMUM_CONCURRENCY_SLOT_WAIT_SECONDS": "5",
         "DO_NOT_TRACK": "1",
         "MLFLOW_TRACKING_URI": store_uri(workspace.mlruns / "mlflow.db"),
         "MLFLOW_DISABLE_TELEMETRY": "true",

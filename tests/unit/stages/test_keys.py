@@ -42,6 +42,9 @@ def changed(before, after):
         ("vae.seconds", "60", {"train_vae", "evaluate", "register", "promote"}),
         ("training.log_every_images", "64", set()),
         ("training.checkpoints_kept", "1", set()),
+        ("training.pool", "gpu", set()),
+        ("schedule.active", "false", set()),
+        ("gate.approval_days", "1", {"promote"}),
     ],
 )
 def test_a_changed_value_changes_the_stages_that_read_it_and_those_after_them(open_project, key, value, stages):
@@ -124,3 +127,18 @@ def test_stages_are_listed_in_an_order_in_which_they_can_run():
 
     assert order == list(READS) == list(AFTER)
     assert all(order.index(before) < order.index(stage) for stage in order for before in AFTER[stage])
+
+
+def test_keys_of_a_pools_training_are_told_without_its_device(open_project):
+    here, there = open_project(), open_project({"training.pool": "gpu", "training.device": "cuda:1"})
+
+    assert there.device == "cuda"
+    assert changed(keys(here), keys(there)) == ALL
+
+
+def test_builds_of_torch_for_other_devices_share_their_keys(open_project, monkeypatch):
+    before = keys(open_project())
+
+    monkeypatch.setattr(base, "version", lambda name: "2.13.0+cu130")
+
+    assert changed(before, keys(open_project())) == set()
