@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -33,8 +34,8 @@ from flows.cli_base import as_json, cli, config_option, example, open_project, o
 @overrides
 @as_json
 def sweep(
-    config: Path, over: tuple[str, ...], model: str | None, metric: str | None, search: bool, trials: int | None,
-    at_once: int | None, ray: str | None, settings: tuple[str, ...], as_json: bool,
+    config: Path, over: tuple[str, ...], model: Literal["gan", "vae"] | None, metric: str | None, search: bool,
+    trials: int | None, at_once: int | None, ray: str | None, settings: tuple[str, ...], as_json: bool,
 ) -> None:  # fmt: skip
     """Train and measure a candidate for each setting, and name the best; nothing is registered or promoted.
 

@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import click
 from rich.console import Console
@@ -14,11 +15,14 @@ from regen.core.workspace import require_room
 from regen.data import versions
 from regen.stages import progress
 from regen.stages.base import Context
-from regen.stages.sweep import Plan, Sweep, Trial
+from regen.stages.sweep import Kind, Plan, Sweep, Trial
+
+if TYPE_CHECKING:
+    from regen.core.sections.evaluation import Metric
 
 
 def plan(
-    context: Context, over: Sequence[str], model: str | None, metric: str | None, at_once: int, trials: int | None
+    context: Context, over: Sequence[str], model: Kind | None, metric: str | None, at_once: int, trials: int | None
 ) -> Plan:
     """The plan that the options ask for; a metric that there is none of is named with its nearest."""
     from difflib import get_close_matches
@@ -29,7 +33,7 @@ def plan(
         near = get_close_matches(metric, list(HIGHER_IS_BETTER), n=1)
         hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(HIGHER_IS_BETTER)}"
         raise ConfigError(f"--metric {metric}: there is no such figure; {hint}")
-    return Plan.of(context.config, over, model, metric, at_once, trials)
+    return Plan.of(context.config, over, model, cast("Metric | None", metric), at_once, trials)
 
 
 def run_sweep(context: Context, plan: Plan, ray: str | None) -> Sweep:

@@ -1,5 +1,6 @@
 """Sweeps: candidates with other seeds and settings beside each other, in threads here or on a Ray cluster."""
 
+import logging
 import os
 from typing import Any
 
@@ -44,7 +45,9 @@ def runner(workspace: Workspace, plan: Plan, ray: str | None) -> TaskRunner[Any]
         for name, value in os.environ.items()
         if name.startswith(PASSED_ON) or name in embedded(workspace)
     }  # fmt: skip
-    kwargs: dict[str, Any] = {"runtime_env": {"env_vars": variables}, "log_to_driver": False}
+    kwargs: dict[str, Any] = {
+        "runtime_env": {"env_vars": variables}, "log_to_driver": False, "logging_level": logging.ERROR,
+    }  # fmt: skip
     if ray == LOCAL:
         kwargs |= {"num_cpus": plan.at_once, "include_dashboard": False}
     return RayTaskRunner(address=None if ray == LOCAL else ray, init_kwargs=kwargs)

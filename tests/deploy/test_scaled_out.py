@@ -135,6 +135,18 @@ def test_another_machine_pulls_the_data_from_s3_and_finds_the_work_done(cluster)
     assert (cluster.second.root / "data" / "digits").is_dir()
 
 
+def test_the_doctor_asks_the_servers_for_their_versions(cluster):
+    checks = {
+        check["check"]: check
+        for check in json.loads(cluster.first.call("flows.cli", "doctor", "--json").stdout)["checks"]
+    }
+
+    assert all(checks[name]["ok"] for name in ("Prefect server", "MLflow server", "results", "runs", "MLflow store")), (
+        checks
+    )
+    assert "not in the project" in checks["paths"]["found"]
+
+
 def test_another_machine_uses_the_model(cluster):
     cluster.second.regen("sample", "digits-gan/1", "--n", "4", "--out", "four.png")
 

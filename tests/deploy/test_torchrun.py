@@ -19,7 +19,7 @@ from regen.data import sources, versions
 from regen.training.runtime import open_fabric
 from tests.conftest import make_project
 
-WORDS = [word for setting in ("vae.images=12800", "training.log_every_images=1280") for word in ("--set", setting)]
+WORDS = [word for setting in ("gan.images=6400", "training.log_every_images=640") for word in ("--set", setting)]
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "flows.cli")
 
 
@@ -32,7 +32,7 @@ def run(root: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
 
 
 def curve(root: Path) -> pd.DataFrame:
-    return pd.read_csv(root / "outputs" / "digits" / "train_vae" / "curve.csv")
+    return pd.read_csv(root / "outputs" / "digits" / "train_gan" / "curve.csv")
 
 
 @pytest.fixture(scope="module")
@@ -42,26 +42,28 @@ def prepared(tmp_path_factory):
         make_project(root, monkeypatch)
         sources.materialise(DataConfig(), Workspace(root).data("digits"))
         versions.add(Workspace(root))
-    done = run(root, "-m", "flows.cli", "stage", "prepare")
-    assert done.returncode == 0, done.stderr
+    for devices in ("1", "2"):
+        done = run(root, "-m", "flows.cli", "stage", "prepare", "--set", f"training.devices={devices}")
+        assert done.returncode == 0, done.stderr
     return root
 
 
 def test_two_processes_have_one_processs_loss_curve_and_speak_once(prepared, tmp_path):
     alone, together = (shutil.copytree(prepared, tmp_path / name, symlinks=True) for name in ("alone", "together"))
-    one = run(alone, "-m", "flows.cli", "stage", "train-vae", *WORDS)
+    one = run(alone, "-m", "flows.cli", "stage", "train-gan", *WORDS)
     assert one.returncode == 0, one.stderr
 
-    two = run(together, *TORCHRUN, "stage", "train-vae", *WORDS, "--set", "training.devices=2")
-    again = run(together, *TORCHRUN, "stage", "train-vae", *WORDS, "--set", "training.devices=2")
+    two = run(together, *TORCHRUN, "stage", "train-gan", *WORDS, "--set", "training.devices=2")
+    again = run(together, *TORCHRUN, "stage", "train-gan", *WORDS, "--set", "training.devices=2")
 
     assert two.returncode == 0, two.stderr[-3000:]
-    assert two.stdout.count("train-vae: done (key") == 1
+    assert two.stdout.count("train-gan: done (key") == 1
     assert again.stdout.count("done before, nothing to do") == 1, again.stderr[-3000:]
     mine, theirs = curve(alone), curve(together)
     assert list(mine.columns) == list(theirs.columns)
     assert len(mine) == 10
-    np.testing.assert_allclose(theirs.to_numpy(), mine.to_numpy(), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(theirs.to_numpy()[:2], mine.to_numpy()[:2], rtol=0.01)
+    np.testing.assert_allclose(theirs.to_numpy(), mine.to_numpy(), rtol=0.06)  # rounding grows from step to step
 
 
 @pytest.mark.parametrize("count", ["1", "3"])

@@ -85,6 +85,6 @@ def test_an_outage_in_the_middle_of_a_training_is_sat_out_or_told_plainly(
 
     assert in_time, "it trained to its end meanwhile; give it more images"
     if done.returncode != 0:
-        assert_fails_in_one_line(done, "does not answer")
+        assert_fails_in_one_line(done, "the tracking server")
     assert again.returncode == 0, again.stderr
     assert weights(project) == undisturbed

@@ -2,13 +2,17 @@
 
 The history is the MLflow experiment `promotions`, one run an event, only ever appended to. Read as a stack, a promotion
 puts a version on top and a rollback takes one off; the champion is what lies on top. Rejections and deletions of versions
-stand there too, and move nothing.
+stand there too, and move nothing. A switch whose process is killed before its event is written never happened: whoever
+looks next puts the aliases back.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
+from regen.core import files
 from regen.core.errors import RegenError, RegistryError
 from regen.core.workspace import Workspace
 from regen.registry import approvals, versions
@@ -89,6 +93,7 @@ def promote(
         RegistryError: the champion has changed since the comparison, or the version cannot be loaded or used.
     """
     with workspace.lock("promotion"):
+        _settle(workspace, version.model)
         champion = by_alias(version.model, CHAMPION)
         before = champion.number if champion else None
         if expected_champion not in ("any", before):
@@ -108,6 +113,7 @@ def rollback(workspace: Workspace, model: str, number: int | None, by: str, reas
         RegistryError: there is no earlier champion, or that version never was one.
     """
     with workspace.lock("promotion"):
+        _settle(workspace, model)
         champion = by_alias(model, CHAMPION)
         if champion is None:
             raise RegistryError(f"{model} has no champion to roll back from; 'regen models' lists what there is")
@@ -132,6 +138,7 @@ def reject(workspace: Workspace, version: Version, by: str, reason: str) -> Even
         RegistryError: it does not wait for any.
     """
     with workspace.lock("promotion"):
+        _settle(workspace, version.model)
         current = by_number(version.model, version.number)
         if approvals.state(current) is not State.PENDING or CHAMPION in current.aliases:
             raise RegistryError(
@@ -161,28 +168,64 @@ def delete(workspace: Workspace, version: Version, by: str, reason: str) -> Even
 def _switch(
     workspace: Workspace, action: str, version: Version, before: int | None, previous: int | None, by: str, reason: str
 ) -> Event:
-    held = {alias: by_alias(version.model, alias) for alias in (CHAMPION, PREVIOUS)}
-    try:
-        _point(version.model, CHAMPION, version.number)
-        _point(version.model, PREVIOUS, previous)
-        smoke_test(version)
-    except BaseException as error:
-        for alias, was in held.items():
-            _point(version.model, alias, was.number if was else None)
-        if isinstance(error, RegenError):
-            raise RegistryError(
-                f"{version.model} {version.number} was not promoted, all is as before: {error}"
-            ) from error
-        raise
-    if approvals.state(version) is not None:
-        versions.tag(version, {APPROVAL: State.APPROVED})
-    return _note(workspace, action, version, before, by, reason)
+    held = {alias: was.number if (was := by_alias(version.model, alias)) else None for alias in (CHAMPION, PREVIOUS)}
+    with _journalled(workspace, version.model, held):
+        try:
+            _point(version.model, CHAMPION, version.number)
+            _point(version.model, PREVIOUS, previous)
+            smoke_test(version)
+        except BaseException as error:
+            _put_back(version.model, held)
+            if isinstance(error, RegenError):
+                raise RegistryError(
+                    f"{version.model} {version.number} was not promoted, all is as before: {error}"
+                ) from error
+            raise
+        if approvals.state(version) is not None:
+            versions.tag(version, {APPROVAL: State.APPROVED})
+        return _note(workspace, action, version, before, by, reason)
 
 
 def _note(workspace: Workspace, action: str, version: Version, before: int | None, by: str, reason: str) -> Event:
     event = Event(action, version.model, version.number, before, by, reason, int(time.time() * 1000))
     _append(workspace, event)
     return event
+
+
+def settle(workspace: Workspace, model: str) -> None:
+    """Undoes a switch that a killed process left half-way, so that the aliases are again those of the last event."""
+    with workspace.lock("promotion"):
+        _settle(workspace, model)
+
+
+def _settle(workspace: Workspace, model: str) -> None:
+    journal = _journal(workspace, model)
+    if not journal.exists():
+        return
+    begun = files.read_json(journal)
+    if len(history(workspace, model)) == begun["events"]:  # else its event was written, and it did happen
+        _put_back(model, begun["held"])
+    journal.unlink()
+
+
+@contextmanager
+def _journalled(workspace: Workspace, model: str, held: Mapping[str, int | None]) -> Iterator[None]:
+    """Keeps on disk, until the block ends, what the aliases named before it."""
+    journal = _journal(workspace, model)
+    files.write_json(journal, {"held": dict(held), "events": len(history(workspace, model))})
+    try:
+        yield
+    finally:
+        journal.unlink(missing_ok=True)
+
+
+def _journal(workspace: Workspace, model: str) -> Path:
+    return workspace.shared / "switching" / f"{model}.json"
+
+
+def _put_back(model: str, held: Mapping[str, int | None]) -> None:
+    for alias, number in held.items():
+        _point(model, alias, number)
 
 
 def _point(model: str, alias: str, number: int | None) -> None:

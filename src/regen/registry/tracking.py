@@ -41,15 +41,20 @@ OUT_OF_REACH = (
     "Connection was closed", "server closed the connection", "the database system is",
 )  # fmt: skip
 """What stores say that do not answer."""
+FAILING = tuple(f"{code} Server Error" for code in (500, 502, 503)) + tuple(
+    f"too many {code}" for code in (500, 502, 503)
+)
+"""What a server says whose own database or artifact store is away."""
 
 
 def _refusals() -> tuple[type[Exception], ...]:
     """What MLflow, its database and its artifact store raise; S3's errors only where S3 is in use."""
     import sqlalchemy.exc
     from mlflow.exceptions import MlflowException
+    from requests import RequestException
 
     refusals: list[type[Exception]] = [
-        MlflowException, sqlalchemy.exc.SQLAlchemyError, sqlite3.Error, ConnectionError
+        MlflowException, RequestException, sqlalchemy.exc.SQLAlchemyError, sqlite3.Error, ConnectionError,
     ]  # fmt: skip
     for module, names in (
         ("botocore.exceptions", ("BotoCoreError", "ClientError")),
@@ -86,6 +91,11 @@ def speaking_plainly(doing: str) -> Iterator[None]:
             raise RegistryError(
                 f"the artifact store does not answer or refuses ({doing}): {reason[:200]}; see to it that it runs, then run "
                 "the command again"
+            ) from error
+        if any(word in reason for word in FAILING):
+            raise RegistryError(
+                f"the tracking server {uri} fails ({doing}): its database or its artifact store may be away; see to it that "
+                "they run, then run the command again"
             ) from error
         if any(word in reason for word in OUT_OF_REACH):
             raise RegistryError(

@@ -21,7 +21,7 @@ from regen.evaluation.reference import Reference
 from regen.models import storage
 from regen.models.extractor import Extractor
 from regen.models.networks import to_tensor
-from regen.registry import packaging, tracking, versions
+from regen.registry import packaging, promotion, tracking, versions
 from regen.stages import earlier, freeze
 from regen.stages.base import Context, Outcome, jsonable, perform
 from regen.stages.prepare import dataset as prepared
@@ -36,7 +36,10 @@ REFERENCES = {"vae": "reference-normal", "gan": "reference"}
 def champions(context: Context) -> dict[str, int | None]:
     """The number of each kind's champion version; None where there is none."""
     tracking.open_store(context.workspace)
-    found = {kind: versions.by_alias(context.config.model_name(kind), versions.CHAMPION) for kind in KINDS}
+    names = {kind: context.config.model_name(kind) for kind in KINDS}
+    for name in names.values():
+        promotion.settle(context.workspace, name)
+    found = {kind: versions.by_alias(name, versions.CHAMPION) for kind, name in names.items()}
     return {kind: version.number if version else None for kind, version in found.items()}
 
 

@@ -6,6 +6,7 @@ interrupted asks for the same trials again and finds them done.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, Literal
@@ -69,19 +70,26 @@ def parse_axis(text: str) -> tuple[str, Axis]:
     if key not in set(keys()) or not values:
         raise ConfigError(f"--over {text}: wanted a key of the project file and its values, such as gan.loss=r3,hinge")
     low, dots, high = values.removeprefix("log:").partition("..")
+    if dots:
+        return key, _range(text, low, high, log=values.startswith("log:"))
     try:
-        if dots:
-            return key, _range(text, yaml.safe_load(low), yaml.safe_load(high), log=values.startswith("log:"))
         return key, Choice(tuple(yaml.safe_load(f"[{values}]")))
     except yaml.YAMLError:
         raise ConfigError(f"--over {text}: the values are no YAML") from None
 
 
-def _range(text: str, low: object, high: object, *, log: bool) -> Range:
-    low, high = (float(end) if isinstance(end, str) and "e" in end else end for end in (low, high))
-    if not isinstance(low, int | float) or not isinstance(high, int | float) or not low < high or (log and low <= 0):
+def _range(text: str, low: str, high: str, *, log: bool) -> Range:
+    first, last = _number(low), _number(high)
+    if first is None or last is None or not first < last or (log and first <= 0):
         raise ConfigError(f"--over {text}: wanted LOW..HIGH, two numbers in rising order, above 0 for log:")
-    return Range(low, high, log)
+    return Range(first, last, log)
+
+
+def _number(text: str) -> float | None:
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return None
 
 
 @dataclass(frozen=True)
@@ -98,7 +106,13 @@ class Plan:
 
     @classmethod
     def of(
-        cls, config: Config, over: Sequence[str], kind: str | None, metric: str | None, at_once: int, trials: int | None
+        cls,
+        config: Config,
+        over: Sequence[str],
+        kind: Kind | None,
+        metric: Metric | None,
+        at_once: int,
+        trials: int | None,
     ) -> "Plan":
         """The plan that a command line asks for.
 
@@ -107,7 +121,7 @@ class Plan:
         """
         axes = dict(parse_axis(text) for text in over)
         chosen = _kind(axes, kind)
-        decides = metric or getattr(config.gate, chosen).primary
+        decides: Metric | None = metric or getattr(config.gate, chosen).primary
         if decides is None:
             raise ConfigError(f"gate.{chosen}.primary is not set; say by --metric which figure decides")
         if chosen == "gan" and decides in OF_A_VAE:
@@ -132,14 +146,13 @@ class Plan:
         return files.digest(["sweep", context.key("evaluate"), self.kind, self.metric, axes, how])
 
 
-def _kind(axes: Mapping[str, Axis], kind: str | None) -> Kind:
+def _kind(axes: Mapping[str, Axis], said: Kind | None) -> Kind:
+    if said is not None:
+        return said
     touched = {key.split(".")[0] for key in axes} & {"gan", "vae"}
-    match kind, sorted(touched):
-        case ("gan" | "vae") as said, _:
-            return said
-        case None, [only]:
-            return "gan" if only == "gan" else "vae"
-    raise ConfigError("the settings are not of one model alone; say by --model whether the gan or the vae decides")
+    if len(touched) != 1:
+        raise ConfigError("the settings are not of one model alone; say by --model whether the gan or the vae decides")
+    return "gan" if "gan" in touched else "vae"
 
 
 @dataclass(frozen=True)

@@ -199,6 +199,7 @@ def spend(
             if state.steps % every == 0 or saves:
                 guard.trip()
             if state.steps % every == 0 or spent >= 1:
+                state.pending = {name: runtime.mean(total) for name, total in state.pending.items()}
                 terms_seen = state.report(min(state.images, budget.images))
                 runtime.monitor.log(state.images, spent, terms_seen, clock.speed(state))
             if saves:

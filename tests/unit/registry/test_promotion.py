@@ -26,6 +26,21 @@ sys.stdin.readline()
 print(promotion.promote(workspace, version, "ada", "at once").before)
 """
 
+KILLED = """\
+import os, sys
+from pathlib import Path
+from regen.core.workspace import Workspace
+from regen.registry import promotion, tracking, versions
+workspace = Workspace(Path(sys.argv[1]))
+tracking.open_store(workspace)
+append = promotion._append
+if sys.argv[4] == "before":
+    promotion.smoke_test = lambda version: os._exit(9)
+else:
+    promotion._append = lambda *event: (append(*event), os._exit(9))
+promotion.promote(workspace, versions.by_number(sys.argv[2], int(sys.argv[3])), "ada", "at once")
+"""
+
 
 def aliases(model):
     """The numbers of champion and previous."""
@@ -277,3 +292,49 @@ def test_a_version_that_is_used_or_may_be_again_is_not_deleted(store, number, wh
         promotion.delete(store.workspace, versions.by_number("guarded", number), "ada", "tidy")
 
     assert versions.by_number("guarded", number)
+
+
+@pytest.mark.parametrize(("moment", "wanted"), [("before", ((2, 1), [1, 2])), ("after", ((3, 2), [1, 2, 3]))])
+def test_a_promotion_that_is_killed_happened_if_and_only_if_the_history_says_so(store, moment, wanted):
+    model = f"killed-{moment}"
+    promoted(store, model, 1, 2)
+    store.register(model)
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, store.workspace.root, model, "3", moment], capture_output=True, check=False
+    )
+    half_way = aliases(model)
+
+    promotion.settle(store.workspace, model)
+
+    assert killed.returncode == 9, killed.stderr
+    assert half_way == (3, 2)
+    assert (aliases(model), [event.version for event in promotion.history(store.workspace, model)]) == wanted
+    assert not list((store.workspace.state / "switching").iterdir())
+
+
+def test_a_promotion_begins_with_what_a_killed_one_left(store):
+    made = promoted(store, "again", 1, 2)
+    promotion.files.write_json(
+        store.workspace.state / "switching" / "again.json", {"held": {"champion": 2, "previous": 1}, "events": 2}
+    )
+    versions.point(made[0], versions.CHAMPION)
+
+    event = promotion.promote(store.workspace, made[0], "ada", "once more", expected_champion=2)
+
+    assert event.before == 2
+    assert aliases("again") == (1, 2)
+
+
+def test_a_promotion_that_fails_leaves_nothing_to_settle(store):
+    made = promoted(store, "failing", 1)
+    broken = store.register("failing")
+    with pytest.MonkeyPatch.context() as around:
+        around.setattr(
+            promotion, "smoke_test", lambda version: (_ for _ in ()).throw(RegistryError("it does not load"))
+        )
+        with pytest.raises(RegistryError, match="was not promoted, all is as before"):
+            promotion.promote(store.workspace, broken, "ada", "at once")
+
+    promotion.settle(store.workspace, "failing")
+
+    assert aliases("failing") == (made[0].number, None)

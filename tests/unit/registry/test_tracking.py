@@ -144,6 +144,14 @@ def test_an_artifact_store_that_is_away_is_told_of_plainly():
         raise exceptions.EndpointConnectionError(endpoint_url="http://s3:9000")
 
 
+@pytest.mark.parametrize("reason", ["500 Server Error: INTERNAL SERVER ERROR for url", "too many 503 error responses"])
+def test_a_server_whose_own_stores_are_away_is_told_of_plainly(reason):
+    from requests import HTTPError
+
+    with pytest.raises(RegistryError, match="its database or its artifact store may be away"), speaking("recording"):
+        raise HTTPError(reason)
+
+
 def test_a_password_is_not_said(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql+psycopg://ada:secret@127.0.0.1:1/mlflow")
 
