@@ -43,8 +43,11 @@ from regen.preferences.reward import train_reward
 from regen.preferences.simulate import Annotator, gold_wins, simulated_votes
 from regen.preferences.votes import Votes
 from regen.stages import train
+from regen.training import witnesses
+from regen.training.rows import Rows
 from regen.training.runtime import Runtime, prepare_process
 from regen.training.tuning import refit_prior, tune_decoder, tune_gan
+from regen.training.witnesses import Witnesses
 
 Kind = Literal["gan", "vae"]
 VOTES, REWARD_SIZES = 1000, (100, 300, 1000)
@@ -127,6 +130,24 @@ class Bench:
         images = model.sample(n, torch.Generator().manual_seed(derive(self.seed, "bench", purpose)))
         return to_tensor(to_pixels(images))
 
+    @property
+    def labels(self) -> list[int]:
+        """All labels, in the order of the extractor's classes."""
+        return sorted(set(self.dataset.labels.tolist()))
+
+    @cached_property
+    def rows(self) -> Rows:
+        """What the GAN was trained on."""
+        return train.rows_of(self.config, self.dataset, "train", self.labels)
+
+    def witnesses(self) -> Witnesses:
+        """By whose features tuned samples shall look as before."""
+        if (found := witnesses.load(self.models, self.rows)) is None:
+            config, n_classes = self.config.extractor, len(self.labels)
+            found = witnesses.train_witnesses(config, self.rows, n_classes, self.seed, Runtime())
+            witnesses.save(self.models, found, config, self.dataset.shape, n_classes)
+        return found
+
     def annotator(self, kind: Kind) -> Annotator:
         """Whoever votes on this model's samples."""
         return Annotator.of(self.draw(self.network(kind), FORMED_ON, "taste"), derive(self.seed, "annotator"))
@@ -163,6 +184,7 @@ def prepare(seed: int, folder: Path, quick: bool) -> None:
     """Makes what several arms share."""
     bench = bench_of(seed, folder, quick)
     bench.train_base()
+    bench.witnesses()
     for kind in ARMS:
         bench.reward(kind)
 
@@ -178,11 +200,9 @@ def gan_arm(bench: Bench, arm: str) -> Sampler:
     changed: AlignConfig = {"lambda0": adversarial_only, "reward_only": reward_only}.get(arm, lambda same: same)(
         config.align
     )
-    labels = sorted(set(bench.dataset.labels.tolist()))
     return tune_gan(
-        changed, config.gan, generator, bench.network("discriminator"),
-        train.rows_of(config, bench.dataset, "train", labels), reward, derive(bench.seed, "tuning"), Runtime(),
-        Lookout(bench.extractor, bench.real("gan"), bench.seed),
+        changed, config.gan, generator, bench.network("discriminator"), bench.rows, reward, derive(bench.seed, "tuning"),
+        Runtime(), Lookout(bench.extractor, bench.real("gan"), bench.seed), bench.witnesses(),
     ).model  # fmt: skip
 
 

@@ -76,7 +76,7 @@ def review(
     context = open_project(config, settings)
     store = stage.open_store(context.workspace)
     name = model or context.config.model_name("gan")
-    least_sure = stage.disagreement(context.workspace, context.config.project, name)
+    least_sure = stage.newest_reward(context.workspace, context.config.project, name)
     opened = stage.open_review(
         context.workspace, store, name, context.config.seed, pairs, need, text, least_sure, against
     )

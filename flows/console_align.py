@@ -1,7 +1,7 @@
 """What `regen align` runs and prints."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from rich.console import Console
 from rich.table import Column, Table
@@ -42,7 +42,9 @@ def run_align(context: Context, models: Sequence[str], kind: str | None, *, cont
     from flows.align import align
 
     bases = [one.name for one in opened]
-    return console.run_flow(context, lambda: list(align(context.config, bases, kind, controls=controls)))
+    return console.run_flow(
+        context, lambda: cast(list[AlignSummary], align(context.config, bases, kind, controls=controls))
+    )
 
 
 def run_review(context: Context, campaign: int | None, model: str | None, **options: Any) -> Collection:
@@ -66,7 +68,9 @@ def run_review(context: Context, campaign: int | None, model: str | None, **opti
     use_running_server(context.workspace)
     from flows.review import review as flow
 
-    return console.run_flow(context, lambda: flow(context.config, model, campaign=campaign, **options))
+    return console.run_flow(
+        context, lambda: cast(Collection, flow(context.config, model, campaign=campaign, **options))
+    )
 
 
 def _campaign(context: Context, number: int | None) -> int:
@@ -121,9 +125,9 @@ def print_alignments(found: Sequence[AlignSummary]) -> None:
 
 def _arms(summary: AlignSummary) -> Table:
     table = Table(
-        Column("arm", overflow="fold"), "win rate", Column("Fréchet distance", justify="right"), Column("class shift", justify="right"),
-        Column("disallowed", justify="right"), title=f"{summary.model}, version {summary.version}: {summary.base} tuned",
-        title_justify="left",
+        Column("arm", overflow="fold"), "win rate", Column("Fréchet distance", justify="right"),
+        Column("class shift", justify="right"), Column("disallowed", justify="right"),
+        title=f"{summary.model}, version {summary.version}: {summary.base} tuned", title_justify="left",
     )  # fmt: skip
     for arm in in_order(summary.arms):
         safety = arm["safety"]

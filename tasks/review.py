@@ -32,7 +32,7 @@ def open_campaign(
     """The number of the open campaign about a model, newly opened where there is none; who may vote stays as it is."""
     context = context_of(config)
     store, name = review.open_store(context.workspace), model or config.model_name("gan")
-    least_sure = review.disagreement(context.workspace, config.project, name)
+    least_sure = review.newest_reward(context.workspace, config.project, name)
     opened = review.open_review(
         context.workspace, store, name, config.seed, pairs, need, guidelines, least_sure, against, invites=False
     )

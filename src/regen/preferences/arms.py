@@ -45,13 +45,13 @@ class BestOf:
 
 def adversarial_only(config: AlignConfig) -> AlignConfig:
     """The GAN's tuning without reward and anchor: what training a little longer does."""
-    return _changed(config, reward_weight=0.0, anchor_weight=0.0)
+    return _changed(config, reward_weight=0.0, anchor_weight=0.0, feature_weight=0.0)
 
 
 def reward_only(config: AlignConfig) -> AlignConfig:
     """The GAN's tuning by the reward alone, with nothing that holds it back: what a reward's mistakes lead to."""
     free = config.model_copy(update={"reward_cap": UNCAPPED, "tripwire_factor": UNCAPPED})
-    return _changed(free, adversarial_weight=0.0, anchor_weight=0.0)
+    return _changed(free, adversarial_weight=0.0, anchor_weight=0.0, feature_weight=0.0)
 
 
 def _changed(config: AlignConfig, **values: float) -> AlignConfig:

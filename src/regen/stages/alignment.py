@@ -4,9 +4,10 @@ The steps are `learn` (the reward), `tune`, `prove` (arms, guards, the evaluatio
 gate). Each one's key is the digest of all that can change its results, so the same votes are never learned from twice.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -27,7 +28,7 @@ from regen.stages.votes import Collected
 
 KINDS = ("gan", "vae")
 READS: dict[str, tuple[str, ...]] = {
-    "learn": ("reward",), "tune": ("align",), "prove": ("evaluation", "extractor"), "conclude": ("gate",),
+    "learn": ("reward",), "tune": ("align", "extractor"), "prove": ("evaluation",), "conclude": ("gate",),
 }  # fmt: skip
 """The sections of the project file that each step reads, in the order of the steps; `tune` also that of the model's kind."""
 BASE, CAMPAIGNS, VOTES = "regen.base", "regen.campaigns", "regen.votes"
@@ -71,11 +72,13 @@ class Alignment:
         """The name of the folder that a step's results lie in."""
         return f"{step}_{self.kind}"
 
-    def perform(self, step: str, *arguments: Any) -> Outcome:
+    def perform(
+        self, step: str, body: Callable[[Path, Path], None], still_holds: Callable[[Path], bool] = lambda out: True
+    ) -> Outcome:
         """Runs a step's body unless its results are there."""
-        return perform(self.context, self.stage(step), *arguments, key=self.key(step))
+        return perform(self.context, self.stage(step), body, still_holds, self.key(step))
 
-    def results(self, step: str) -> Any:
+    def results(self, step: str) -> Path:
         """The folder of a step's results, which are there."""
         return self.context.workspace.stage(self.stage(step), self.key(step)).out
 
@@ -192,8 +195,8 @@ def open_all(
             refused.append(error)
     if not opened:
         raise refused[0]
-    for error in refused:
-        context.progress.say(f"  align: {error}")
+    for missing in refused:
+        context.progress.say(f"  align: {missing}")
     return opened
 
 

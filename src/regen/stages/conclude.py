@@ -155,7 +155,7 @@ def _judge(alignment: Alignment, store: Store, proof: Mapping[str, Any], version
     people = by_people(store, alignment, version)
     found = evidence(proof, people)
     if versions.CHAMPION in version.aliases:
-        verdict = Verdict(Decision.HOLD, ("it is the champion already",), decide(found, config.align).checks)
+        verdict = _as_champion(version, decide(found, config.align))
     elif config.gate.mode == "off":
         verdict = Verdict(Decision.HOLD, ("gate.mode is off, so nothing is judged",))
     else:
@@ -170,6 +170,14 @@ def _judge(alignment: Alignment, store: Store, proof: Mapping[str, Any], version
         "against": proof["against"], "mode": config.gate.mode, "win_rate": jsonable(found.win_rate), "by": by,
         "fresh_votes": fresh,
     }  # fmt: skip
+
+
+def _as_champion(version: Version, verdict: Verdict) -> Verdict:
+    """What is said of a champion: that it is one and, where it would not become one now, the way back."""
+    reasons: tuple[str, ...] = ("it is the champion already",)
+    if verdict.decision != Decision.PROMOTE:
+        reasons = (*reasons, *verdict.reasons, f"'regen rollback {version.model}' goes back")
+    return Verdict(Decision.HOLD, reasons, verdict.checks)
 
 
 def _by_the_gate(alignment: Alignment, proof: Mapping[str, Any], rate: Estimate) -> Verdict:

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from regen.core import files
 from regen.core.seeds import derive
-from regen.core.workspace import Workspace
 from regen.models import storage
 from regen.models.networks import to_pixels, to_tensor
 from regen.models.reward import RewardEnsemble
@@ -23,7 +22,7 @@ from regen.preferences.votes import Votes
 from regen.registry.recorder import Recorder
 from regen.registry.tracking import Run
 from regen.stages import votes
-from regen.stages.alignment import KINDS, Alignment
+from regen.stages.alignment import Alignment
 from regen.stages.base import Outcome, jsonable
 from regen.stages.train import Beside, Watcher
 from regen.training.checkpoints import Checkpoints
@@ -119,17 +118,6 @@ def save(folder: Path, module: RewardEnsemble, config: Any, shape: tuple[int, ..
 def load(folder: Path) -> RewardEnsemble:
     """The ensemble in a folder of results, or the judge's in its folder `judge`."""
     return cast(RewardEnsemble, storage.load(folder, "reward"))
-
-
-def newest(workspace: Workspace, project: str, model: str) -> tuple[RewardEnsemble, dict[str, Any]] | None:
-    """The reward that was learned last from votes on a model's samples, and what is known of it; None before there is one."""
-    for kind in KINDS:
-        folder = workspace.outputs(project) / f"learn_{kind}"
-        if (folder / "report.json").is_file():
-            told: dict[str, Any] = files.read_json(folder / "report.json")
-            if told["model"] == model:
-                return load(folder), told
-    return None
 
 
 def result(alignment: Alignment) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,8 @@ from regen.stages.drawing import draw_samples, images_folder, read_pictures
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from regen.models.reward import RewardEnsemble
 
     Disagrees = Callable[[Float[Tensor, "n c h w"], Float[Tensor, "n c h w"]], Float[Tensor, " n"]]
 
@@ -119,15 +121,37 @@ def open_review(
     return Opened(campaigns.get(store, number), is_new=True, reviewer=reviewer, token=people.add(store, reviewer))
 
 
-def disagreement(workspace: Workspace, project: str, reference: str) -> "Disagrees | None":
-    """What a vote on pairs would teach the reward that was learned last from votes on a model; None before there is one."""
-    if not any((workspace.outputs(project) / f"learn_{kind}").is_dir() for kind in ("gan", "vae")):
-        return None  # which spares torch's import
-    from regen.preferences.reward import disagreement as taught
-    from regen.stages.learn import newest
+@dataclass(frozen=True)
+class Taught:
+    """What a vote on pairs of pictures would teach the reward in a folder, which is read when it is first asked."""
 
-    found = newest(workspace, project, reference.partition("@")[0].partition("/")[0])
-    return None if found is None else partial(taught, found[0])
+    folder: Path
+
+    @cached_property
+    def reward(self) -> "RewardEnsemble":
+        """The reward."""
+        from regen.models import storage
+
+        found: RewardEnsemble = storage.load(self.folder, "reward")
+        return found
+
+    def __call__(
+        self, images_a: "Float[Tensor, 'n c h w']", images_b: "Float[Tensor, 'n c h w']"
+    ) -> "Float[Tensor, ' n']":
+        """How much a vote on each pair would teach, in nats."""
+        from regen.preferences.reward import disagreement
+
+        return disagreement(self.reward, images_a, images_b)
+
+
+def newest_reward(workspace: Workspace, project: str, reference: str) -> Taught | None:
+    """The reward that was learned last from votes on a model's samples; None before there is one."""
+    model = reference.partition("@")[0].partition("/")[0]
+    for kind in ("gan", "vae"):
+        report = workspace.outputs(project) / f"learn_{kind}" / "report.json"
+        if report.is_file() and files.read_json(report)["model"] == model:
+            return Taught(report.parent)
+    return None
 
 
 def _of_numbers(disagreement: "Disagrees", folder: Path, samples: Sequence[Sample]) -> Disagreement:

@@ -34,6 +34,7 @@ from regen.training.checkpoints import Checkpoints
 from regen.training.runtime import Runtime, Silent, open_fabric, prepare_process
 from regen.training.tuning import Tuned, refit_prior, tune_decoder, tune_gan
 from regen.training.vae import calibrate
+from regen.training.witnesses import train_witnesses
 
 
 def tune(alignment: Alignment) -> Outcome:
@@ -108,7 +109,12 @@ def _tuned_gan(
 ) -> Tuned[Generator]:  # fmt: skip
     config, generator = alignment.context.config, alignment.network()
     rows = rows_of(config, alignment.dataset, "train", alignment.labels)
-    return tune_gan(settings, config.gan, generator, discriminator_of(alignment), rows, reward, seed, runtime, watch)
+    seen_by = None
+    if settings.gan.feature_weight:
+        seen_by = train_witnesses(config.extractor, rows, len(alignment.labels), config.seed, runtime)
+    return tune_gan(
+        settings, config.gan, generator, discriminator_of(alignment), rows, reward, seed, runtime, watch, seen_by
+    )
 
 
 def discriminator_of(alignment: Alignment) -> Discriminator:

@@ -1,9 +1,10 @@
 """Tunes a trained generator toward a reward and keeps it near where it was, so that it does not learn to please a mistake.
 
-The GAN goes on with its adversarial loss and adds two terms: how far the reward, taken pessimistically (Coste et al., 2024,
-https://arxiv.org/abs/2310.02743), falls short of a cap, and the squared distance from what the untuned generator makes of
-the same latents. The VAE's prior is refitted to its own draws weighted by exp(reward/β), the optimum of reward under a KL
-penalty (Korbak et al., 2022, https://arxiv.org/abs/2205.11275); then its decoder gets the same two terms.
+The GAN goes on with its adversarial loss and adds three terms: how far the reward, taken pessimistically (Coste et al., 2024,
+https://arxiv.org/abs/2310.02743), falls short of a cap; the squared distance from what the untuned generator makes of the
+same latents; and how far the mean features have moved. The VAE's prior is refitted to its own draws weighted by
+exp(reward/β), the optimum of reward under a KL penalty (Korbak et al., 2022, https://arxiv.org/abs/2205.11275); then its
+decoder gets the reward and the squared distance.
 """
 
 from collections.abc import Callable
@@ -33,6 +34,7 @@ from regen.training.runtime import Runtime
 from regen.training.schedules import cosine
 from regen.training.slopes import logits_and_slopes
 from regen.training.vae import fit_mixture
+from regen.training.witnesses import Witnesses
 
 BETAS = (0.0, 0.99)
 """Adam's, as they were when the GAN's training ended."""
@@ -111,6 +113,7 @@ def tune_gan(
     seed: int,
     runtime: Runtime,
     watch: Watch[Generator] | None = None,
+    witnesses: Witnesses | None = None,
 ) -> Tuned[Generator]:
     """Goes on training both networks, the generator toward the reward and held near the given one.
 
@@ -118,6 +121,7 @@ def tune_gan(
         gan: what both were trained with; loss, batch, penalty at its last value, and augmentation stay.
         rows: what they were trained on.
         reward: on the runtime's device, its own weights frozen.
+        witnesses: by whose features the samples shall look as before on average; nobody's if left out.
 
     Raises:
         DivergenceError: a loss is not finite, again and again.
@@ -135,6 +139,7 @@ def tune_gan(
         {"generator": g_optimiser, "discriminator": d_optimiser},
     )
     guard, draws = Guard(runtime), runtime.draws(seed, "align gan")
+    seen_by = None if witnesses is None else witnesses.to(runtime.device)
     feeds = [Feed(rows, n, runtime.draws(seed, f"align gan {net}")) for net in ("discriminator", "generator")]
     probability = gan.augment_probability
 
@@ -164,15 +169,16 @@ def tune_gan(
             made = tuned(latents, batch.classes).float()
             logits = critic(augment(made, probability, draws), batch.classes).float()
             short = shortfall(reward(made.clamp(0, 1)).float(), config.reward_cap, config.pessimism)
+            told = made.new_zeros(()) if seen_by is None else seen_by.shift(made.clamp(0, 1), before.clamp(0, 1))
         fooling, away = loss.adversarial(real_logits, logits).generator, drift(made, before)
-        pull = settings.reward_weight * short + settings.anchor_weight * away
+        pull = settings.reward_weight * short + settings.anchor_weight * away + settings.feature_weight * told
         total = settings.adversarial_weight * fooling + pull
         guard.step("the generator's", total, tuned, g_optimiser)
 
         ema.update(average, tuned, gan.batch_size, config.ema_half_life_images)
         return {
             "discriminator_loss": adversarial, "gradient_penalty": slope, "generator_loss": fooling,
-            "reward_shortfall": short, "drift": away,
+            "reward_shortfall": short, "drift": away, "feature_shift": told,
         }  # fmt: skip
 
     try:

@@ -35,6 +35,14 @@ def test_the_stricter_of_two_verdicts_stands_with_its_reasons_and_all_checks(one
     assert (found.decision, found.reasons, found.checks) == (decision, reasons, (PASSED, FAILED))
 
 
+def test_a_champion_that_would_not_become_one_now_names_the_way_back():
+    kept = conclude._as_champion(BASED_ON, Verdict(Decision.PROMOTE, ("fine",), (PASSED,)))
+    lost = conclude._as_champion(BASED_ON, Verdict(Decision.HOLD, ("win rate .4",), (FAILED,)))
+
+    assert (kept.decision, kept.reasons) == (Decision.HOLD, ("it is the champion already",))
+    assert lost.reasons == ("it is the champion already", "win rate .4", "'regen rollback digits-gan' goes back")
+
+
 @pytest.fixture
 def opened(open_project):
     return Alignment(open_project(GATE), BASED_ON, voted())

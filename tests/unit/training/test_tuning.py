@@ -21,6 +21,7 @@ from regen.training.losses import LOSSES
 from regen.training.runtime import Runtime
 from regen.training.tuning import Look, Tuned, drift, pessimistic, refit_prior, shortfall, tune_decoder, tune_gan
 from regen.training.vae import calibrate, train_vae
+from regen.training.witnesses import Witnesses
 from tests.unit.training.toys import Heard, differing, half_rows, weights_of
 
 GAN = GanConfig(network="mlp", width=2, latent_dim=4, images=150 * 16, batch_size=16)
@@ -75,10 +76,10 @@ def changed(config: AlignConfig, section: str, **values: float) -> AlignConfig:
 
 
 def tune(gan: TrainedGan, config: AlignConfig = SHORT, runtime: Runtime | None = None, **options: object) -> Tuned:
-    given = {"reward": Brightness(), "seed": 0, "watch": None, "settings": GAN} | options
+    given = {"reward": Brightness(), "seed": 0, "watch": None, "witnesses": None, "settings": GAN} | options
     return tune_gan(
         config, given["settings"], gan.generator, gan.discriminator, half_rows(100), given["reward"], given["seed"],
-        runtime or Runtime(log_every_images=EVERY), given["watch"],
+        runtime or Runtime(log_every_images=EVERY), given["watch"], given["witnesses"],
     )  # fmt: skip
 
 
@@ -354,3 +355,22 @@ def test_the_discriminator_comes_back_as_it_was_trained_on(gan):
     assert done.discriminator is not None
     assert differing(weights_of(d=done.discriminator), weights_of(d=gan.discriminator)) != []
     assert not any(parameter.requires_grad for parameter in done.discriminator.parameters())
+
+
+def test_witnesses_keep_the_mean_features_near_the_bases(gan):
+    class Pixels(torch.nn.Module):
+        body = torch.nn.Flatten()
+
+        def to(self, device):
+            return self
+
+    def moved(weight):
+        seen_by = Witnesses([Pixels()], [1.0])
+        done = tune(gan, changed(SHORT, "gan", feature_weight=weight, anchor_weight=0.0), witnesses=seen_by)
+        images = [model.sample(256, torch.Generator().manual_seed(0)) for model in (done.model, gan.generator)]
+        return float(seen_by.shift(*images)), done.curve[-1]
+
+    free, held = moved(0.0), moved(100.0)
+
+    assert held[0] < 0.5 * free[0]
+    assert held[1]["feature_shift"] < free[1]["feature_shift"]

@@ -43,6 +43,8 @@ class AlignGanConfig(Section):
     """λ: what one sd of reward short of the cap costs; 0 leaves the reward out."""
     anchor_weight: Annotated[float, Field(ge=0)] = 0.3
     """γ: what a squared distance of 1, summed over pixels, between an image and the base's of the same latents costs."""
+    feature_weight: Annotated[float, Field(ge=0)] = 30.0
+    """What it costs that a batch's mean features, as two witnesses see them, move from the base's by the features' spread."""
 
 
 class AlignVaeConfig(Section):
