@@ -31,15 +31,15 @@ if ! "$python" -c 'from importlib.metadata import version; [version(n) for n in 
     "$python" -m pip install -q --no-deps torchmetrics==1.9.0 lightning-utilities==0.15.3 packaging \
         pytorch-fid==0.3.0 torch-fidelity==0.4.0 clean-fid==0.1.35 >&2
 fi
-if ! "$python" -c 'from importlib.metadata import version; [version(n) for n in ("ctgan", "imbalanced-learn")]' 2>/dev/null; then
-    "$python" -m pip install -q ctgan==0.12.1 imbalanced-learn==0.14.2 >&2
+if ! "$python" -c 'from importlib.metadata import version; [version(n) for n in ("ctgan", "imbalanced-learn", "pyod")]' 2>/dev/null; then
+    "$python" -m pip install -q ctgan==0.12.1 imbalanced-learn==0.14.2 pyod==3.6.7 >&2
 fi
 "$python" - >&2 <<'PYTHON'
 import platform
 from importlib.metadata import version
 
 names = ("torch", "pythae", "numpy", "scipy", "pydantic", "torchmetrics", "pytorch-fid", "torch-fidelity", "clean-fid")
-names += ("ctgan", "imbalanced-learn")
+names += ("ctgan", "imbalanced-learn", "pyod")
 print("python", platform.python_version(), *(f"· {name} {version(name)}" for name in names))
 PYTHON
 echo "$python"

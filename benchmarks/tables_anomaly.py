@@ -1,15 +1,16 @@
 """Anomaly detection on tables of ADBench (Han et al., NeurIPS 2022), semi-supervised: training sees normal rows alone.
 
 Our table VAE in one configuration for all sets (the defaults) beside pyod's VAE, IForest, ECOD, KNN and DeepSVDD with theirs.
-Of each set's distinct rows, at most 10,000 by a fixed draw (as ADBench does), half of the normal ones train, drawn by the seed;
-the rest and all anomalies are the test rows. All methods get the same z-scores, KNN in a second row the places between least and
-largest, in which ADBench scales. Prints each method's ROC-AUC and average precision a set, their means over sets, the mean rank,
-the paired difference to KNN with a bootstrap over the sets and their seeds, and how long a fit takes beside pyod's VAE.
+Of each set's distinct rows, at most 10,000 by a fixed draw (as ADBench does), half of the normal ones train, drawn by the
+seed; the rest and all anomalies are the test rows. All methods get the same z-scores, KNN in a second row the places between
+least and largest, in which ADBench scales. Prints each method's ROC-AUC and average precision a set, their means over sets,
+the mean rank, the paired difference to KNN with a bootstrap over the sets and their seeds, and how long a fit takes beside
+pyod's VAE.
 
     python benchmarks/tables_anomaly.py --data FOLDER --peers PYTHON --out FILE.jsonl [--seeds 0 1 2] [--quick] [--json]
 
-FOLDER holds ADBench's NAME.npz with X and y. `benchmarks/peers.sh FOLDER` makes the environment whose python --peers takes; this
-file runs in it, too, so Regen is imported only where our side needs it. What --out holds is not run again.
+FOLDER holds ADBench's NAME.npz with X and y. `benchmarks/peers.sh FOLDER` makes the environment whose python --peers takes;
+this file runs in it, too, so Regen is imported only where our side needs it. What --out holds is not run again.
 """
 
 import argparse
@@ -102,8 +103,8 @@ def trained(config: Any, train: np.ndarray, seed: int) -> Any:
     prepare_process(1)
     order = np.random.default_rng(seed).permutation(len(train))
     held = max(int(HELD_OUT_SHARE * len(train)), 2)
-    parts = (Cells.of_numbers(torch.from_numpy(train[some])) for some in (order[held:], order[:held]))
-    return train_table_vae(config, Layout(train.shape[1]), *parts, seed, Runtime()).vae
+    rows, held_out = (Cells.of_numbers(torch.from_numpy(train[some])) for some in (order[held:], order[:held]))
+    return train_table_vae(config, Layout(train.shape[1]), rows, held_out, seed, Runtime()).vae
 
 
 def peers(rows: Rows, seed: int) -> Figures:
@@ -112,7 +113,7 @@ def peers(rows: Rows, seed: int) -> Figures:
     from pyod.models.deep_svdd import DeepSVDD  # type: ignore[import-not-found]
     from pyod.models.ecod import ECOD  # type: ignore[import-not-found]
     from pyod.models.iforest import IForest  # type: ignore[import-not-found]
-    from pyod.models.knn import KNN as Neighbours  # type: ignore[import-not-found]
+    from pyod.models.knn import KNN as Neighbours  # type: ignore[import-not-found]  # noqa: N811
     from pyod.models.vae import VAE  # type: ignore[import-not-found]
 
     torch.set_num_threads(1)
@@ -178,7 +179,7 @@ JOBS: dict[str, Callable[[Rows, int], Figures]] = {
 def run(job: str, rows: Rows, seed: int, python: str) -> Figures:
     """A job's figures, from a process of its own on one thread."""
     with tempfile.TemporaryDirectory() as folder:
-        np.savez(Path(folder) / "rows.npz", **rows)
+        np.savez(Path(folder) / "rows.npz", train=rows["train"], test=rows["test"], is_anomaly=rows["is_anomaly"])
         done = subprocess.run(
             [python, __file__, "--job", job, folder, str(seed)], capture_output=True, text=True, check=False
         )
@@ -272,13 +273,12 @@ def race(ledger: Ledger, options: argparse.Namespace) -> dict[str, float]:
             mine = ledger.get(job, name, 0, lambda job=job, rows=rows: run(job, rows, 0, sys.executable))  # type: ignore[misc]
             found.append(theirs[PYOD_VAE]["seconds"] / mine["ours"]["seconds"])
         took = f"pyod's VAE {theirs[PYOD_VAE]['seconds']:.1f} s, ours {ratios['ours timed'][-1]:.1f} times faster"
-        print(
-            f"{name}, {len(rows['train'])} rows, {EPOCHS} epochs: {took}, {ratios['ours timed at 32'][-1]:.1f} at its batch of 32"
-        )
+        same = f"{ratios['ours timed at 32'][-1]:.1f} at its batch of 32"
+        print(f"{name}, {len(rows['train'])} rows, {EPOCHS} epochs: {took}, {same}")
     if not ratios["ours timed"]:
         return {}
-    fast, same = (float(np.median(found)) for found in ratios.values())
-    return {"fit_vs_pyod_vae": fast, "fit_vs_pyod_vae_batch_32": same}
+    names = ("fit_vs_pyod_vae", "fit_vs_pyod_vae_batch_32")
+    return {name: float(np.median(found)) for name, found in zip(names, ratios.values(), strict=True)}
 
 
 def ecod_agreement(ledger: Ledger, options: argparse.Namespace) -> float:

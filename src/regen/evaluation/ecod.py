@@ -38,5 +38,5 @@ def tail_nats(train: Float64[np.ndarray, "m d"], test: Float64[np.ndarray, "n d"
         np.searchsorted(np.sort(known), asked, side="right") for known, asked in zip(train.T, test.T, strict=True)
     ]
     counts = np.stack(columns, axis=1) if columns else np.zeros((len(test), 0))
-    nats: np.ndarray = -np.log(np.maximum(counts, n / (n + 1)) / n)
+    nats: np.ndarray = np.log(n / np.maximum(counts, n / (n + 1)))
     return nats

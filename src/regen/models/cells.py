@@ -1,7 +1,8 @@
 """Rows of a table of mixed types as tensors, and how a network's inputs are laid out over them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float64, Int64
@@ -83,6 +84,12 @@ class Layout:
         nullable = torch.from_numpy(table.numbers).isnan().any(dim=0).nonzero().flatten().tolist()
         places = tuple(sorted({table.columns.index(name) for name in given}))
         return cls(len(table.names), table.sizes, tuple(nullable), places)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Layout":
+        """The layout whose fields, as `asdict` gives them, went through a JSON file."""
+        sizes, nullable, given = (tuple(values[name]) for name in ("sizes", "nullable", "given"))
+        return cls(values["numeric"], sizes, nullable, given)
 
     @property
     def columns(self) -> int:

@@ -50,6 +50,10 @@ class Normaliser(nn.Module):
             kept = torch.linspace(0, len(known) - 1, KNOTS, device=known.device).round().long()
             self.values[column], self.scores[column] = known[kept], torch.special.ndtri(ranks[kept])
 
+    def views(self, numbers: Float64[Tensor, "n p"]) -> list[Float64[Tensor, "n p"]]:
+        """The three views of numbers: z-scores, normal scores, places."""
+        return [self.z_scores(numbers), self.normal_scores(numbers), self.places(numbers)]
+
     def z_scores(self, numbers: Float64[Tensor, "n p"]) -> Float64[Tensor, "n p"]:
         """Each number's distance from its column's mean, in standard deviations."""
         return tame((numbers - self.mean) / self.scale)

@@ -24,6 +24,7 @@ from regen.models.mixture import Mixture
 from regen.models.mlp import mlp
 from regen.models.normaliser import Normaliser
 from regen.models.surprise import Surprise
+from regen.models.table_inputs import Inputs, inputs_of, spaces_of, split_slots
 from regen.models.vae import LOG_VARIANCE_RANGE, SCORE_SEED, gaussian_kl
 
 CHUNK = 1024
@@ -31,17 +32,6 @@ CHUNK = 1024
 HEAD_UNITS = 32
 """Units of the head's hidden layer."""
 HALF_LOG_TAU = 0.5 * log(2 * pi)
-
-
-class Inputs(NamedTuple):
-    """Rows as a network sees them."""
-
-    slots: Float[Tensor, "n s"]
-    """Views of the numbers (0 where missing), flags of missing ones, and a unit for each category."""
-    absent: Bool[Tensor, "n p"]
-    """Where a number is missing."""
-    unknown: Bool[Tensor, "n q"]
-    """Where a category is none of the known."""
 
 
 class Look(NamedTuple):
@@ -107,7 +97,7 @@ class TableVae(nn.Module):
     ) -> None:
         super().__init__()
         if isinstance(layout, Mapping):
-            layout = Layout(**{name: tuple(v) if isinstance(v, list) else v for name, v in layout.items()})
+            layout = Layout.from_json(layout)
         self.layout, self.latent_dim, self.draws = layout, latent_dim, draws
         self.neighbours, self.supervised_weight = min(neighbours, n_reference), supervised_weight
         self.arguments: dict[str, Any] = {
@@ -155,22 +145,15 @@ class TableVae(nn.Module):
         Raises:
             DataError: rows of other columns, or an infinite number.
         """
-        self.layout.require(cells)
-        absent = cells.numbers.isnan()
-        if cells.numbers.isinf().any():
-            raise DataError("a number is infinite; leave the cell empty where there is none")
-        views = [view(cells.numbers).masked_fill(absent, 0.0) for view in self._views()]
-        flags = absent[:, list(self.layout.nullable)]
-        units, unknown = [], []
-        for codes, size in zip(cells.codes.T, self.layout.sizes, strict=True):
-            unknown.append((codes < 0) | (codes >= size))
-            units.append(F.one_hot(codes.masked_fill(unknown[-1], size), size + 1)[:, :size])
-        slots = torch.cat([*views, flags, *units], dim=1).float()
-        of = torch.stack(unknown, dim=1) if unknown else torch.zeros_like(cells.codes, dtype=torch.bool)
-        return Inputs(slots, absent, of)
+        return inputs_of(cells, self.layout, self.normaliser)
 
-    def _views(self) -> tuple[Any, Any, Any]:
-        return self.normaliser.z_scores, self.normaliser.normal_scores, self.normaliser.places
+    def split(self, slots: Float[Tensor, "n s"]) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+        """Slots, or what was decoded for them: views of the numbers, flags, and each category's units."""
+        return split_slots(slots, self.layout)
+
+    def spaces(self, cells: Cells) -> list[Float64[Tensor, "n e"]]:
+        """Rows in the three views, as points whose Euclidean distance tells how unlike they are."""
+        return spaces_of(cells, self.layout, self.normaliser)
 
     def encode(self, slots: Float[Tensor, "n s"]) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n d"]]:
         """Mean and log-variance of each row's latents; the latter clamped to [−8, 6]."""
@@ -185,12 +168,6 @@ class TableVae(nn.Module):
         raw: Tensor = self.decoder(latents)
         return raw
 
-    def split(self, slots: Float[Tensor, "n s"]) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
-        """Slots, or what was decoded for them: views of the numbers, flags, and each category's units."""
-        numbers, flags = VIEWS * self.layout.numeric, len(self.layout.nullable)
-        views, missing, units = slots.split([numbers, flags, sum(self.layout.sizes)], dim=1)
-        return views, missing, units.split(self.layout.sizes, dim=1) if self.layout.sizes else ()
-
     def nats(self, inputs: Inputs, raw: Float[Tensor, "n s"]) -> tuple[Float[Tensor, "v n p"], Float[Tensor, "n c"]]:
         """−log p(cell | decoded): of each number in each view, and of each column's other part (missing, category)."""
         squared = ((self.split(inputs.slots)[0] - self.split(raw)[0]) / self.log_sigma.exp()).square()
@@ -203,11 +180,8 @@ class TableVae(nn.Module):
 
         What training never saw (a missing number where none was, an unknown category) counts as one in all its rows.
         """
-        layout, (_, missing, units), (_, missing_logits, logits) = (
-            self.layout,
-            self.split(inputs.slots),
-            self.split(raw),
-        )
+        layout, (_, missing, units) = self.layout, self.split(inputs.slots)
+        _, missing_logits, logits = self.split(raw)
         rest = torch.zeros(len(raw), layout.columns, device=raw.device)
         rest[:, : layout.numeric] = inputs.absent * self.rarity
         rest[:, list(layout.nullable)] = F.binary_cross_entropy_with_logits(missing_logits, missing, reduction="none")
@@ -276,21 +250,6 @@ class TableVae(nn.Module):
     def reference(self) -> Cells:
         """The reference rows."""
         return Cells(self.reference_numbers, self.reference_codes)
-
-    def spaces(self, cells: Cells) -> list[Float64[Tensor, "n e"]]:
-        """Rows in the three views, as points whose Euclidean distance tells how unlike they are.
-
-        Two categories that differ are as far apart as two typical numbers; between places, as the ends of the range
-        (Gower, 1971). A missing number lies in the middle and has a unit of its own.
-        """
-        absent = cells.numbers.isnan()
-        layout, slots = self.layout, self.inputs(cells).slots
-        others = slots[:, VIEWS * layout.numeric :].double()
-        found = []
-        for view, scale in zip(self._views(), (1.0, 1.0, 0.5**0.5), strict=True):
-            middle = view(self.normaliser.mean[None])
-            found.append(torch.cat([torch.where(absent, middle, view(cells.numbers)), scale * others], dim=1))
-        return found
 
     @torch.no_grad()
     def anomaly_score(self, cells: Cells) -> Float64[Tensor, " n"]:

@@ -10,14 +10,15 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
-from regen.core.errors import DataError
+from regen.core.errors import DataError, DeviceError
 from regen.core.sections.table_vae import TableVaeConfig
 from regen.core.seeds import derive
 from regen.models import neighbours
 from regen.models.cells import VIEWS, Cells, Layout
-from regen.models.table_vae import HALF_LOG_TAU, Inputs, TableVae
+from regen.models.table_inputs import Inputs
+from regen.models.table_vae import HALF_LOG_TAU, TableVae
 from regen.models.vae import gaussian_kl_terms
 from regen.training import ema
 from regen.training.draws import Draws
@@ -60,7 +61,7 @@ def log_sigma_of(mse: Float[Tensor, " v"], numeric: int) -> Float[Tensor, " v"]:
 
     Example:
         >>> log_sigma_of(torch.tensor([1.0, 4.0, 1.0, 1.0, 2.0, 0.0]), 2)
-        tensor([0.0181, 0.7022, 0.0181, 0.0181, 0.0181, 0.0181])
+        tensor([0.0181, 0.7023, 0.0181, 0.0181, 0.0181, 0.0181])
     """
     own, places = mse.split([(VIEWS - 1) * numeric, numeric])
     joined = torch.cat([own, places.mean().expand(numeric)]) if numeric else mse
@@ -105,9 +106,12 @@ def train_table_vae(
 
     Raises:
         DataError: fewer than two rows to train or to calibrate on, or a missing number where the layout has none.
+        DeviceError: the device knows no float64, which dates need.
         DivergenceError: a loss is not finite, again and again.
     """
     _require(layout, rows, held_out)
+    if runtime.device.type == "mps":
+        raise DeviceError("a table's numbers are kept in float64, which mps does not know; set training.device to cpu")
     supervised = anomalies is not None and len(anomalies) > 0 and config.supervised_weight > 0
     vae = build(config, layout, 0, seed).to(runtime.device)
     vae.normaliser.fit(rows.numbers.to(runtime.device))
@@ -116,6 +120,7 @@ def train_table_vae(
     state = State(
         {"vae": vae, "average": average}, {"vae": optimiser}, {"free_nats": torch.zeros((), device=runtime.device)}
     )
+    weights, averages = (nn.ParameterList(one.parameters()) for one in (vae, average))  # found quicker than in a tree
     guard, n, budget = Guard(runtime), runtime.share(config.batch_size), Budget(config.rows, config.seconds)
     draws, take = runtime.draws(seed, "table vae"), feed(vae, rows, n, runtime.draws(seed, "table vae rows"))
     shown = vae.inputs(held_out.thinned(INSPECTED).to(runtime.device)).slots
@@ -135,9 +140,9 @@ def train_table_vae(
         nll = mean_nll(vae, real, raw, mse, log_sigma)
         kl = gaussian_kl_terms(mean, log_variance).mean(dim=0)
         paid = kl.clamp_min(state.values["free_nats"]).sum()
-        guard.step("the table VAE's", nll + beta * paid, vae, optimiser, clip=LARGEST_GRADIENT)
+        guard.step("the table VAE's", nll + beta * paid, weights, optimiser, clip=LARGEST_GRADIENT)
 
-        ema.update(average, vae, config.batch_size, min(config.ema_half_life_rows, 0.05 * state.images))
+        ema.update(averages, weights, config.batch_size, min(config.ema_half_life_rows, 0.05 * state.images))
         return {"negative_elbo": nll + kl.sum(), "nll": nll, "kl": kl.sum()}
 
     def inspect() -> None:
@@ -147,9 +152,8 @@ def train_table_vae(
             per_dimension = gaussian_kl_terms(mean, log_variance).mean(dim=0)
         kl = {f"kl_{place:02d}": float(nats) for place, nats in enumerate(per_dimension)}
         runtime.monitor.measure(state.images, {"active_units": active, **kl})
-        collapsed = (
-            active < LEAST_ACTIVE and runtime.agree(budget.spent(state.images, state.seconds)) > config.warmup_share
-        )
+        spent = runtime.agree(budget.spent(state.images, state.seconds))
+        collapsed = active < LEAST_ACTIVE and spent > config.warmup_share
         state.values["free_nats"].fill_(config.free_bits if collapsed else 0.0)
         if collapsed:
             runtime.monitor.warn(
@@ -199,7 +203,10 @@ def feed(vae: TableVae, rows: Cells, n: int, draws: Draws) -> Callable[[int], In
 
     def at(step: int) -> Inputs:
         chosen = draws.start(step).integers(len(slots), n)
-        return Inputs(*(some.index_select(0, chosen) for some in (slots, absent, unknown)))
+        rows = slots.index_select(0, chosen)
+        if not vae.layout.nullable and not vae.layout.sizes:  # then nobody asks for the rest
+            return Inputs(rows, absent, unknown)
+        return Inputs(rows, absent.index_select(0, chosen), unknown.index_select(0, chosen))
 
     return at
 

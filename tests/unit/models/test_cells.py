@@ -1,5 +1,8 @@
 """Rows of mixed types and their layout."""
 
+import json
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 import torch
@@ -54,3 +57,9 @@ def test_thinned_rows_are_spread_evenly_over_all() -> None:
 
     assert rows.thinned(3).numbers.flatten().tolist() == [0, 4, 8]
     assert rows.thinned(9) is rows
+
+
+def test_a_layout_comes_back_from_json() -> None:
+    layout = Layout.of(TABLE, given=("card",))
+
+    assert Layout.from_json(json.loads(json.dumps(asdict(layout)))) == layout
