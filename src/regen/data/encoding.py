@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from jaxtyping import Float32, Float64, Int64
+from pandas.api.types import pandas_dtype
 
 from regen.core import files
 from regen.core.errors import DataError
@@ -109,7 +110,7 @@ class NumberColumn:
         found = pd.Series(numbers, name=self.name)
         if pd.api.types.is_integer_dtype(self.dtype) and np.isnan(numbers).any():
             return found.astype("Int64")
-        return found.astype(self.dtype) if pd.api.types.is_numeric_dtype(self.dtype) else found
+        return found.astype(pandas_dtype(self.dtype)) if pd.api.types.is_numeric_dtype(self.dtype) else found
 
 
 @dataclass(frozen=True)
@@ -167,12 +168,12 @@ class CategoryColumn:
             known = [*(text == "True" for text in self.categories), None]
         texts = pd.Series(np.array(known, object)[codes], name=self.name, dtype=object)
         if pd.api.types.is_bool_dtype(self.dtype):
-            return texts.astype("boolean" if texts.isna().any() else self.dtype)
+            return texts.astype(pandas_dtype("boolean" if texts.isna().any() else self.dtype))
         if pd.api.types.is_numeric_dtype(self.dtype):
             numbers = pd.to_numeric(texts)
             whole = pd.api.types.is_integer_dtype(self.dtype) and bool(numbers.isna().any())
-            return numbers.astype("Int64" if whole else self.dtype)
-        return texts if self.dtype == "object" else texts.astype(self.dtype)
+            return numbers.astype(pandas_dtype("Int64" if whole else self.dtype))
+        return texts if self.dtype == "object" else texts.astype(pandas_dtype(self.dtype))
 
 
 @dataclass(frozen=True)
@@ -276,7 +277,9 @@ class TableEncoder:
             if "scale" not in line:
                 columns.append(CategoryColumn(**{**line, "categories": tuple(line["categories"])}))
                 continue
-            parts = {name: tuple(part) if isinstance(part, list) else part for name, part in line["scale"].items()}
+            parts: dict[str, Any] = {
+                name: tuple(part) if isinstance(part, list) else part for name, part in line["scale"].items()
+            }
             kind = {Quantiles.method: Quantiles, Modes.method: Modes}[parts.pop("method")]
             columns.append(NumberColumn(**{**line, "scale": kind(**parts)}))
         return cls(tuple(columns))
@@ -330,7 +333,9 @@ def _dates(seconds: Float64[np.ndarray, " n"], dtype: str) -> "pd.Series[Any]":
     found = pd.Series(micros).mask(missing)
     if not dtype.startswith("datetime64"):
         return found
-    return found.dt.tz_localize("UTC").astype(dtype) if "," in dtype else found.astype(dtype)
+    return (
+        found.dt.tz_localize("UTC").astype(pandas_dtype(dtype)) if "," in dtype else found.astype(pandas_dtype(dtype))
+    )
 
 
 def _factorised(values: "pd.Series[Any]") -> tuple[Int64[np.ndarray, " n"], list[str]]:

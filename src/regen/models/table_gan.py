@@ -96,13 +96,8 @@ class Residual(nn.Module):
     def __init__(self, size: int, width: int, depth: int, out: int) -> None:
         super().__init__()
         self.first = nn.Linear(size, width)
-        self.blocks = nn.ModuleList(
-            nn.Sequential(nn.LeakyReLU(0.2), nn.Linear(width, width), nn.LeakyReLU(0.2), nn.Linear(width, width))
-            for _ in range(depth)
-        )
+        self.blocks = nn.ModuleList(_block(width) for _ in range(depth))
         self.last = nn.Linear(width, out)
-        for block in self.blocks:
-            nn.init.zeros_(block[-1].weight)
 
     def forward(self, vectors: Float[Tensor, "n d"]) -> Float[Tensor, "n o"]:
         hidden = self.first(vectors)
@@ -110,6 +105,12 @@ class Residual(nn.Module):
             hidden = hidden + block(hidden)
         found: Tensor = self.last(F.leaky_relu(hidden, 0.2))
         return found
+
+
+def _block(width: int) -> nn.Sequential:
+    last = nn.Linear(width, width)
+    nn.init.zeros_(last.weight)
+    return nn.Sequential(nn.LeakyReLU(0.2), nn.Linear(width, width), nn.LeakyReLU(0.2), last)
 
 
 class Labeller(nn.Module):
@@ -138,7 +139,10 @@ class TableGenerator(nn.Module):
         label: the column of categories or truth values that is drawn last, from all the others.
     """
 
+    owners: Tensor
     shift: Tensor
+    label_shares: Tensor
+    label_shift: Tensor
     made: Tensor
     real: Tensor
 
@@ -161,6 +165,8 @@ class TableGenerator(nn.Module):
         self.labeller = Labeller(self.layout.size, width, out) if out else None
         self.register_buffer("owners", torch.tensor(self.layout.owners, dtype=torch.int64), persistent=False)
         self.register_buffer("shift", torch.zeros(self.layout.size - self.layout.n_numbers))  # of the codes' logits
+        self.register_buffer("label_shares", torch.full((out,), 1 / max(out, 1)))
+        self.register_buffer("label_shift", torch.zeros(out))  # of the labeller's logits
         grid = torch.linspace(-6, 6, KNOTS).repeat(self.layout.n_numbers, 1)
         self.register_buffer("made", grid)
         self.register_buffer("real", grid.clone())
@@ -186,13 +192,16 @@ class TableGenerator(nn.Module):
             soft = F.softmax(part / self.temperature, dim=1)
             hard = F.one_hot(part.argmax(dim=1), part.shape[1]).to(soft)
             numbers.append(hard + (soft - soft.detach()))
-        rows = torch.cat(numbers, dim=1)
-        for number, mask in self.layout.masks:
-            rows = rows.index_copy(
-                1, torch.tensor([number], device=rows.device), rows[:, [number]] * (1 - rows[:, [mask]])
-            )
+        rows = self.without_missing(torch.cat(numbers, dim=1))
         shown = given[:, self.owners]
         return known * shown + rows * (1 - shown)
+
+    def without_missing(self, rows: Rows) -> Rows:
+        """The rows with 0 for each number whose code says that it is missing."""
+        for number, mask in self.layout.masks:
+            place = torch.tensor([number], device=rows.device)
+            rows = rows.index_copy(1, place, rows[:, [number]] * (1 - rows[:, [mask]]))
+        return rows
 
     @torch.no_grad()
     def sample(
@@ -221,19 +230,38 @@ class TableGenerator(nn.Module):
     def make(self, n: int, generator: torch.Generator, known: Rows, given: Given) -> Rows:
         """Encoded rows whose numbers are distributed as the real rows' are."""
         device, codes = self.owners.device, self.layout.size - self.layout.n_numbers
+        first, seen = self.first_label(generator, known, given)
         latents = torch.randn(n, self.latent_dim, generator=generator).to(device)
-        rows = self(latents, torch.rand(n, codes, generator=generator).to(device), known, given)
+        rows = self(latents, torch.rand(n, codes, generator=generator).to(device), first, seen)
         for place, (made, real) in enumerate(zip(self.made, self.real, strict=True)):
             moved = np.interp(rows[:, place].cpu().numpy(), made.cpu().numpy(), real.cpu().numpy())
             free = given[:, self.owners[place]] == 0
             rows[:, place] = torch.where(free, torch.from_numpy(moved).to(rows), rows[:, place])
+        rows = self.without_missing(rows)
         if self.labeller is not None:
             free = given[:, [self.label]] == 0
             noise = gumbel(torch.rand(n, self.layout.size, generator=generator)[:, self.positions].to(device))
-            drawn = (self.label_logits(rows) + noise).argmax(dim=1)
+            drawn = (self.label_logits(rows) + self.label_shift + noise).argmax(dim=1)
             labels = F.one_hot(drawn, noise.shape[1]).to(rows)
             rows[:, self.positions] = torch.where(free, labels, rows[:, self.positions])
         return rows
+
+    def nothing(self, n: int) -> tuple[Rows, Given]:
+        """What is given where no column is."""
+        device = self.owners.device
+        return torch.zeros(n, self.layout.size, device=device), torch.zeros(n, len(self.encoder.columns), device=device)
+
+    def first_label(self, generator: torch.Generator, known: Rows, given: Given) -> tuple[Rows, Given]:
+        """What is given, and a label drawn by its share in rows where nothing is: so rare labels' rows are made, too."""
+        if self.label is None:
+            return known, given
+        drawn = torch.multinomial(self.label_shares.cpu(), max(len(known), 1), replacement=True, generator=generator)
+        labels = F.one_hot(drawn[: len(known)], len(self.label_shares)).to(known)
+        bare = (given.sum(dim=1, keepdim=True) == 0).to(known)
+        known, given = known.clone(), given.clone()
+        known[:, self.positions] += bare * labels
+        given[:, self.label] += bare[:, 0]
+        return known, given
 
     def label_logits(self, rows: Rows) -> Float[Tensor, "n k"]:
         """What the label may be, by all the other columns."""
@@ -281,7 +309,11 @@ def _as_rows(given: pd.DataFrame | Mapping[str, Any] | None, n: int, encoder: Ta
         )
     if len(frame.columns) and len(frame) != n:
         raise ConfigError(f"{n} rows need as many given ones, got {len(frame)}; give one value a column, or {n} rows")
-    return frame.reset_index(drop=True)
+    frame = frame.reset_index(drop=True)
+    for column in encoder.columns:  # whose categories are known as text: 1 is none of 1.0 and 0.0
+        if isinstance(column, CategoryColumn) and column.name in frame and pd.api.types.is_numeric_dtype(column.dtype):
+            frame[column.name] = frame[column.name].astype(pd.api.types.pandas_dtype(column.dtype))
+    return frame
 
 
 class TableDiscriminator(nn.Module):

@@ -22,20 +22,22 @@ LEAST_SHARE = 1e-5
 
 @torch.no_grad()
 def calibrate(generator: TableGenerator, rows: Encoded, seed: int, *, numbers: bool) -> None:
-    """Fits the shifts of the codes' logits and, if so told, the maps of the numbers to the real rows."""
+    """Fits the shifts of the codes' logits, the label's among them, and if so told the maps of the numbers."""
     layout, device = generator.layout, generator.owners.device
     rng = torch.Generator().manual_seed(derive(seed, "table gan", "calibration"))
-    nothing = torch.zeros(MADE, layout.size, device=device)
-    given = torch.zeros(MADE, len(generator.encoder.columns), device=device)
+    wanted = _shares(rows, layout.sizes).to(device)
+    if generator.label is not None:
+        first = generator.positions.start - layout.n_numbers
+        generator.label_shares.copy_(wanted[first : first + len(generator.label_shares)])
+    known, given = generator.first_label(rng, *generator.nothing(MADE))
     latents = torch.randn(MADE, generator.latent_dim, generator=rng).to(device)
     noise = torch.rand(MADE, layout.size - layout.n_numbers, generator=rng).to(device)
-    chunks = zip(latents.split(CHUNK), nothing.split(CHUNK), given.split(CHUNK), strict=True)
+    chunks = zip(latents.split(CHUNK), known.split(CHUNK), given.split(CHUNK), strict=True)
     raw = torch.cat([generator.raw(*some) for some in chunks])
-    wanted = _shares(rows, layout.sizes).to(device)
     for _ in range(ROUNDS):
-        shares = generator.draw(raw, noise, nothing, given)[:, layout.n_numbers :].mean(dim=0)
+        shares = generator.draw(raw, noise, known, given)[:, layout.n_numbers :].mean(dim=0)
         generator.shift += ((wanted + LEAST_SHARE) / (shares + LEAST_SHARE)).log()
-    made = layout.split(generator.draw(raw, noise, nothing, given))
+    made = layout.split(generator.draw(raw, noise, known, given))
     levels = np.linspace(0, 1, KNOTS)
     flags = {number: layout.offsets.index(position - 1) for number, position in layout.masks}
     for place in range(layout.n_numbers if numbers else 0):
@@ -46,6 +48,12 @@ def calibrate(generator: TableGenerator, rows: Encoded, seed: int, *, numbers: b
         if all(map(len, parts)):
             for buffer, part in zip((generator.made, generator.real), parts, strict=True):
                 buffer[place] = torch.from_numpy(np.quantile(part, levels))
+    if generator.label is not None:
+        made_rows = torch.cat([generator.make(CHUNK, rng, *generator.nothing(CHUNK)) for _ in range(MADE // CHUNK + 1)])
+        logits = generator.label_logits(made_rows)
+        for _ in range(ROUNDS):
+            shares = (logits + generator.label_shift).softmax(dim=1).mean(dim=0)
+            generator.label_shift += ((generator.label_shares + LEAST_SHARE) / (shares + LEAST_SHARE)).log()
 
 
 def _shares(rows: Encoded, sizes: tuple[int, ...]) -> Tensor:

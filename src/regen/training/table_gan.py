@@ -1,7 +1,8 @@
 """The loop of the GAN of tables: R3GAN's loss and penalties (Huang et al., NeurIPS 2024) on rows of mixed types.
 
 Columns are given at random and the generator makes the others; the discriminator sees real and made rows with the same
-columns given (the game of GAIN, Yoon et al., ICML 2018). Beside its adversarial loss the generator lowers the distance of
+columns given (the game of GAIN, Yoon et al., ICML 2018). In some rows the label is given, each value as often, so that rare
+ones are learnt (Xu et al., 2019). Beside its adversarial loss the generator lowers the distance of
 the moments of what it makes from the real rows', which are known exactly. https://arxiv.org/abs/2501.05441
 """
 
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from jaxtyping import Int64
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -35,6 +37,9 @@ BETA2 = (0.9, 0.99)
 """Adam's β₂ at the start and at the end."""
 WASSERSTEIN_FACTOR = 100.0
 """λ of wgan-gp as a multiple of γ: 10, as published, at the default of 0.1."""
+MOST_CLASSES = 10
+LABEL_GIVEN = 0.5
+"""How often the label is given in rows that are drawn as they come."""
 INSPECTED = 512
 """Rows whose diversity is measured."""
 
@@ -57,11 +62,22 @@ def fit_table_gan(
 
     Args:
         columns: those to be made, such as a schema's `modelled` and its label.
-        label: the column that is drawn last, from all the others.
+        label: the column that is drawn last, from all the others; one of a few whole numbers is taken for categories.
     """
+    columns = [as_classes(column, frame) if column.name == label else column for column in columns]
     encoder = TableEncoder.fit(frame, columns, config.encoding, derive(seed, "table gan", "encoding"))
     rng = np.random.default_rng(derive(seed, "table gan", "spread"))
     return train_table_gan(config, encoder, encoder.transform(frame, rng), seed, runtime, label)
+
+
+def as_classes(label: Column, frame: pd.DataFrame) -> Column:
+    """The label as a column of categories if it holds at most `MOST_CLASSES` whole numbers, such as 0 and 1; else as it is."""
+    if label.kind not in ("numeric", "integer") or label.name not in frame:
+        return label
+    known = frame[label.name].dropna().unique()
+    if len(known) > MOST_CLASSES or any(value != round(value) for value in known):
+        return label
+    return Column(label.name, "categorical", label.nullable, categories=tuple(str(value) for value in sorted(known)))
 
 
 def build(
@@ -108,9 +124,17 @@ def train_table_gan(
     loss, guard, n = LOSSES[config.loss], Guard(runtime), runtime.share(config.batch_size)
     draws = runtime.draws(seed, "table gan")
 
+    balanced = Balanced.of(generator, codes)
+    n_balanced = round(n * config.given_share / 2) if balanced else 0
+
     def real_rows() -> tuple[Rows, Given]:
         some = draws.integers(len(rows), n)
-        return layout.join(numbers[some], codes[some]), draw_given(draws, n, columns, config.given_share)
+        given = draw_given(draws, n, columns, config.given_share)
+        if balanced:
+            some[:n_balanced] = balanced.draw(draws, n_balanced)
+            given[:, balanced.column] = (draws.uniform(n) < LABEL_GIVEN).float()
+            given[:n_balanced, balanced.column] = 1
+        return layout.join(numbers[some], codes[some]), given
 
     def fake_rows(real: Rows, given: Given) -> Rows:
         noise = draws.uniform(n, layout.size - layout.n_numbers)
@@ -159,7 +183,7 @@ def train_table_gan(
                     real_logits = discriminator(real, given).float()
             fake = fake_rows(real, given)
             trick = loss.adversarial(real_logits, discriminator(fake, given).float()).generator
-        apart = moments.distance(fake)
+        apart = moments.distance(fake[n_balanced:])
         guard.step("the generator's", trick + config.moments_weight * apart, generator.net, g_optimiser)
         of_label = torch.zeros((), device=runtime.device)
         if labeller is not None:
@@ -180,8 +204,7 @@ def train_table_gan(
 
     def inspect() -> None:
         fixed = torch.Generator().manual_seed(derive(seed, "table gan", "preview"))
-        none = (torch.zeros(INSPECTED, size, device=runtime.device) for size in (layout.size, columns))
-        samples = average.make(INSPECTED, fixed, *none).cpu()
+        samples = average.make(INSPECTED, fixed, *average.nothing(INSPECTED)).cpu()
         some = torch.randint(len(rows), (INSPECTED,), generator=fixed).to(runtime.device)
         share = diversity(samples, layout.join(numbers[some], codes[some]).cpu())
         runtime.monitor.measure(state.images, {"diversity": share})
@@ -194,6 +217,33 @@ def train_table_gan(
     spend(Budget(config.rows, config.seconds), config.batch_size, state, step, runtime, guard, inspect)
     calibrate(average, rows, seed, numbers=config.encoding == "quantile")
     return TrainedTableGan(average.cpu(), discriminator.cpu().requires_grad_(True), state.curve)
+
+
+@dataclass(frozen=True)
+class Balanced:
+    """Rows drawn so that every value of the label is as frequent, as CTGAN's training-by-sampling draws them."""
+
+    column: int
+    order: Int64[Tensor, " m"]
+    """The rows, sorted by their label."""
+    starts: Int64[Tensor, " k"]
+    counts: Int64[Tensor, " k"]
+
+    @classmethod
+    def of(cls, generator: TableGenerator, codes: Int64[Tensor, "m q"]) -> "Balanced | None":
+        """The rows by the generator's label; None where it has none."""
+        if generator.label is None:
+            return None
+        labels = codes[:, generator.layout.offsets.index(generator.positions.start)]
+        counts = torch.bincount(labels)
+        starts, met = counts.cumsum(0) - counts, counts > 0
+        return cls(generator.label, labels.argsort(stable=True), starts[met], counts[met])
+
+    def draw(self, draws: Draws, n: int) -> Int64[Tensor, " n"]:
+        """The numbers of `n` rows."""
+        values = draws.integers(len(self.counts), n)
+        places = (draws.uniform(n) * self.counts[values]).long().minimum(self.counts[values] - 1)
+        return self.order[self.starts[values] + places]
 
 
 def draw_given(draws: Draws, n: int, columns: int, share: float) -> Given:

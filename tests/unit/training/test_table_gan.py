@@ -21,7 +21,7 @@ from regen.training.draws import Draws
 from regen.training.losses import LOSSES
 from regen.training.runtime import Runtime
 from regen.training.table_calibration import calibrate
-from regen.training.table_gan import TrainedTableGan, build, draw_given, fit_table_gan, train_table_gan
+from regen.training.table_gan import Balanced, TrainedTableGan, build, draw_given, fit_table_gan, train_table_gan
 from regen.training.table_moments import Moments
 from tests.unit.training.toys import Heard, differing, weights_of
 
@@ -154,11 +154,10 @@ def test_the_encoding_moves_the_result() -> None:
     assert list(sample(modes.generator, 5)) == list(rows())
 
 
-def test_the_label_moves_neither_the_rows_nor_the_discriminator() -> None:
+def test_a_generator_without_a_label_has_no_labeller() -> None:
     one, other = short(label="bad"), short(label=None)
 
     assert {name for name in one if name not in other} == {name for name in one if "labeller" in name}
-    assert all(torch.equal(tensor, one[name]) for name, tensor in other.items() if "discriminator" in name)
 
 
 def test_the_seed_decides_the_weights() -> None:
@@ -213,6 +212,55 @@ def test_a_collapse_is_warned_of_and_ends_the_training_where_it_should() -> None
     )
     with pytest.raises(CollapseError, match="mode collapse; raise its penalty_weight or its moments_weight"):
         short(Runtime(checkpoint_every_images=4 * 64), stop_on_collapse=True)
+
+
+@pytest.mark.parametrize("names", [["size", "cost"], ["kind", "bad"], ["rate"]])
+def test_tables_of_one_kind_of_column_are_learnt_too(names: list[str]) -> None:
+    columns = [column for column in COLUMNS if column.name in names]
+
+    done = fit_table_gan(SHORT, rows(), columns, 0, Runtime(), names[-1])
+
+    assert list(sample(done.generator, 7)) == names
+
+
+@pytest.mark.parametrize("dtype", ["int64", "float64"])
+def test_a_label_of_0_and_1_is_one_of_classes(dtype: str) -> None:
+    numbered = rows().assign(bad=rows()["bad"].astype(dtype))
+    columns = [*COLUMNS[:-1], Column("bad", "integer")]
+
+    done = fit_table_gan(SHORT, numbered, columns, 0, Runtime(), "bad")
+
+    assert done.generator.labeller is not None
+    made = sample(done.generator, 50, {"bad": 1})
+    assert made["bad"].tolist() == [1] * 50
+    assert made["bad"].dtype == dtype
+
+
+def test_a_rare_label_is_as_rare_in_what_is_made() -> None:
+    numbered = rows().assign(bad=np.arange(600) < 12)
+
+    done = fit_table_gan(SHORT, numbered, COLUMNS, 0, Runtime(), "bad")
+
+    assert sample(done.generator, 5000)["bad"].mean() == pytest.approx(0.02, abs=0.01)
+
+
+def test_every_label_is_drawn_as_often_in_balanced_rows() -> None:
+    encoder = TableEncoder.fit(rows().assign(bad=np.arange(600) % 20 == 0), COLUMNS)
+    found = encoder.transform(rows().assign(bad=np.arange(600) % 20 == 0))
+    balanced = Balanced.of(build(SHORT, encoder, 0, "bad")[0], torch.from_numpy(found.codes))
+
+    numbers = balanced.draw(Draws(0, "test"), 4000)
+
+    assert (numbers % 20 == 0).float().mean() == pytest.approx(0.5, abs=0.03)
+    assert len(numbers.unique()) > 550
+    assert Balanced.of(build(SHORT, encoder, 0)[0], torch.from_numpy(found.codes)) is None
+
+
+def test_a_label_of_many_numbers_stays_one_of_numbers() -> None:
+    column = Column("size", "numeric")
+
+    assert table_gan.as_classes(column, rows()) == column
+    assert table_gan.as_classes(COLUMNS[2], rows()) == COLUMNS[2]
 
 
 def test_a_batch_that_packs_do_not_fill_is_refused() -> None:
