@@ -76,3 +76,40 @@ def score(source: Path, model: str, output: Path, shard_rows: int, as_json: bool
         print_json(asdict(found))
     else:
         console.print_scored(found)
+
+
+@cli.command(
+    epilog=example(
+        "regen monitor",
+        "regen monitor configs/parts.yaml --no-retrain",
+        "regen monitor new-photos/",
+        "regen monitor configs/parts.yaml new-photos/ --retrain",
+    )
+)
+@config_option
+@click.argument("path", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--retrain/--no-retrain", "start_retraining", default=None,
+    help="Whether drift starts a retraining.  [default: it does for rows taken in, and not for those at PATH]",
+)  # fmt: skip
+@overrides
+@as_json
+def monitor(
+    config: Path, path: Path | None, start_retraining: bool | None, settings: tuple[str, ...], as_json: bool
+) -> None:
+    """Say whether the data has drifted from what the champion was trained on, and retrain where it has.
+
+    Looked at are the rows taken in since then or, if named, those at PATH, which --retrain takes in first; a CONFIG that
+    does not end in .yaml is taken for the PATH. With a
+    Prefect server the event data.drift.detected is sent, on which its automation retrains; without one it is done here.
+    """
+    from flows import console_operations as console
+
+    if path is None and config.suffix not in (".yaml", ".yml"):
+        config, path = Path("params.yaml"), config
+    path = None if path is None else path.absolute()
+    found = console.run_monitor(open_project(config, settings), path, start_retraining)
+    if as_json:
+        print_json(found.to_json())
+    else:
+        console.print_watched(found)

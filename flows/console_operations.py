@@ -3,16 +3,24 @@
 import logging
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Column, Table
 
 from flows import console_metrics
+from flows.console import run_retrain
 from regen.core.workspace import Workspace, require_room
 from regen.data.ingest import SHOWN, Ingested, counts
+from regen.stages import progress
 from regen.stages.base import Context
-from regen.stages.score import Scored
+
+if TYPE_CHECKING:  # they load torch or MLflow's models, which other commands do without
+    from regen.stages.monitor import Watched
+    from regen.stages.score import Scored
+
+MOST_COLUMNS = 12
+"""Columns that are listed; the report has them all."""
 
 
 def has_server(workspace: Workspace) -> bool:
@@ -60,7 +68,7 @@ def print_ingested(found: Ingested) -> None:
         console.print(f"Nothing new: it is still version {found.version}{sent}", soft_wrap=True)
 
 
-def run_score(workspace: Workspace, source: Path, model: str, output: Path, shard_rows: int) -> Scored:
+def run_score(workspace: Workspace, source: Path, model: str, output: Path, shard_rows: int) -> "Scored":
     """Scores a batch."""
     if has_server(workspace):
         from flows.score import score as flow
@@ -73,7 +81,7 @@ def run_score(workspace: Workspace, source: Path, model: str, output: Path, shar
         return score(workspace, source, model, output, shard_rows, watch)
 
 
-def print_scored(found: Scored) -> None:
+def print_scored(found: "Scored") -> None:
     """How many were scored, flagged and not to be scored, and where the scores are."""
     rate = found.rows / max(found.seconds, 1e-9)
     told = f"{found.rows:,} scored by {found.model} {found.version}, {found.flagged:,} flagged"
@@ -81,4 +89,56 @@ def print_scored(found: Scored) -> None:
     again = f"; {found.found} of {found.shards} shards had been done before" if found.found else ""
     console = Console(highlight=False)
     console.print(f"{told}{failed}, {rate:,.0f} a second{again}", markup=False, soft_wrap=True)
+    if found.spread:
+        console.print(f"from the lowest to the highest: {found.spread}", markup=False, soft_wrap=True)
     console.print(f"Scores: {found.output}", markup=False, soft_wrap=True)
+
+
+def run_monitor(context: Context, path: Path | None, start_retraining: bool | None) -> "Watched":
+    """Watches over drift; without a server a retraining that follows is run here and now."""
+    require_room(context.workspace)
+    if has_server(context.workspace):
+        from flows.monitor import monitor as flow
+
+        return flow(context.config, None if path is None else str(path), start_retraining)
+    from regen.stages.ingest import ingest
+    from regen.stages.monitor import failed_to_start, monitor
+
+    may_retrain = path is None if start_retraining is None else start_retraining
+    found = monitor(context, path, may_retrain=may_retrain)
+    if found.action == "none":
+        return found
+    progress.current().say(f"regen: {found.drift.outcome}; {'; '.join(found.drift.reasons)}; retraining")
+    try:
+        if path is not None:
+            ingest(context, path)
+        run_retrain(Context(context.workspace, context.config))  # a fresh one, which reads the data's new version
+    except BaseException:
+        failed_to_start(context, found)
+        raise
+    return found
+
+
+def print_watched(found: "Watched") -> None:
+    """The verdict with its reasons, the figures, what follows, and where the report is."""
+    console, drift = Console(highlight=False), found.drift
+    if drift.columns:
+        table = Table("column", Column("PSI", justify="right"), Column("p", justify="right"))
+        for one in drift.columns[:MOST_COLUMNS]:
+            table.add_row(one.name, f"{one.psi:.3f}", f"{one.p_value:.2g}")
+        console.print(table)
+    if drift.features:
+        told = f"{drift.features.space}: squared MMD {drift.features.squared_mmd:.3g}, p = {drift.features.p_value:.2g}"
+        console.print(told, markup=False, soft_wrap=True)
+    if drift.scores:
+        told = f"anomaly scores: PSI {drift.scores.shift.psi:.3f}, KS {drift.scores.statistic:.3f}"
+        console.print(f"{told}, p = {drift.scores.p_value:.2g}", markup=False, soft_wrap=True)
+    style = {"drift": "yellow", "no drift": "green", "too few rows": "dim"}[drift.outcome]
+    told = f"{drift.new_rows:,} new rows beside {drift.reference_rows:,} of {found.champion}"
+    console.print(f"[{style}]{drift.outcome.upper()}[/]: {told}", soft_wrap=True)
+    for reason in drift.reasons:
+        console.print(f"  · {reason}", markup=False, soft_wrap=True)
+    if found.unreadable:
+        console.print(f"  · {found.unreadable:,} of the new images could not be read", markup=False, soft_wrap=True)
+    console.print(f"Action: {found.action}, {found.why}", markup=False, soft_wrap=True)
+    console.print(f"Report: {found.report}", markup=False, soft_wrap=True)

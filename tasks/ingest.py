@@ -15,8 +15,11 @@ from tasks.common import context_of
 @task(name="ingest", cache_policy=NO_CACHE)
 def ingest(config: Config, path: str, source: Incoming | None = None) -> Ingested:
     """Appends what is sound, sets aside what is not, and records the new version."""
-    found = stage.ingest(context_of(config), Path(path).expanduser(), source)
+    context = context_of(config)
+    found = stage.ingest(context, Path(path).expanduser(), source)
     create_markdown_artifact(
-        stage.markdown(found), key=f"{config.project.replace('_', '-')}-ingest", description="What new data came in"
+        stage.markdown(found, stage.picture(context, found)),
+        key=f"{config.project.replace('_', '-')}-ingest",
+        description="What new data came in",
     )
     return found

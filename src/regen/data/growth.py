@@ -123,8 +123,14 @@ def append_images(
 def batches(path: Path, size: int = BATCH) -> Iterator[pd.DataFrame]:
     """The rows of a Parquet file, a batch at a time."""
     with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=size):
+        for batch in record_batches(file, size):
             yield batch.to_pandas()
+
+
+def record_batches(file: pq.ParquetFile, size: int) -> Iterator[pa.RecordBatch]:
+    """The batches of one row group after another: over all groups at once, pyarrow keeps those it has read in memory."""
+    for group in range(file.num_row_groups):
+        yield from file.iter_batches(batch_size=size, row_groups=[group])
 
 
 def append_rows(old: Path, into: Path, rows: pd.DataFrame, manifest: dict[str, Any]) -> None:
@@ -137,7 +143,7 @@ def append_rows(old: Path, into: Path, rows: pd.DataFrame, manifest: dict[str, A
     with pq.ParquetFile(old / TABLE) as known:
         schema = known.schema_arrow
         with pq.ParquetWriter(into / TABLE, schema) as writer:
-            for batch in known.iter_batches(batch_size=BATCH):
+            for batch in record_batches(known, BATCH):
                 writer.write_batch(batch)
             if len(rows):
                 writer.write_table(as_arrow(rows, schema))
@@ -155,7 +161,7 @@ def as_arrow(rows: pd.DataFrame, schema: pa.Schema) -> pa.Table:
         values = rows[column.name]
         try:
             if pa.types.is_timestamp(column.type):
-                dates = pd.to_datetime(values, format="ISO8601", utc=True).astype("datetime64[us, UTC]")
+                dates = pd.to_datetime(values, format="ISO8601", utc=True).dt.tz_localize(None).astype("datetime64[us]")
                 columns.append(pa.Array.from_pandas(dates).cast(column.type, safe=False))
             elif pa.types.is_boolean(column.type):
                 words = values.astype("object").map(

@@ -22,6 +22,7 @@ from regen.core.errors import DataError, ValidationError, writes_to
 from regen.core.sections.data import DataConfig
 from regen.core.workspace import Workspace
 from regen.data import growth, sources, versions
+from regen.data.columns import TableSchema
 from regen.data.folder import folder as image_folder
 from regen.data.incoming import row_digests, sort_images, sort_rows, typed
 from regen.data.raw import Place, RawImages, tell
@@ -61,12 +62,18 @@ class Ingested:
 
 
 def ingest(
-    workspace: Workspace, config: Config, path: Path, source: Incoming | None = None, say: Callable[[str], None] = tell
+    workspace: Workspace,
+    config: Config,
+    path: Path,
+    source: Incoming | None = None,
+    schema: TableSchema | None = None,
+    say: Callable[[str], None] = tell,
 ) -> Ingested:
     """Takes the images or rows at `path` into data/PROJECT and records the new version.
 
     Args:
         source: how `path` is read; by default a folder as images with a subfolder a class, a file as a table.
+        schema: what the columns of a table are; only images come without.
         say: told of long work.
 
     Raises:
@@ -83,8 +90,11 @@ def ingest(
         if growth.is_table(folder) != (kind == "table"):
             have, got = ("a table", "images") if growth.is_table(folder) else ("images", "a table")
             raise DataError(f"{config.project} is a project of {have}, and {path} holds {got}; name what fits")
-        take = _take_rows if kind == "table" else _take_images
-        found = take(workspace, config, path, kind, before, say)
+        if kind == "table":
+            assert schema is not None  # whoever has a table has its schema
+            found = _take_rows(workspace, config, path, schema, before, say)
+        else:
+            found = _take_images(workspace, config, path, kind, before, say)
     if config.ingest.push:
         return _pushed(workspace, found)
     return found
@@ -165,10 +175,10 @@ def read_images(path: Path, kind: Incoming, shape: tuple[int, int, int], place: 
 
 
 def _take_rows(
-    workspace: Workspace, config: Config, path: Path, kind: Incoming, before: str, say: Callable[[str], None]
+    workspace: Workspace, config: Config, path: Path, schema: TableSchema, before: str, say: Callable[[str], None]
 ) -> Ingested:
     folder = workspace.data(config.project)
-    schema, manifest = growth.schema_of(folder), growth.manifest_of(folder)
+    manifest = growth.manifest_of(folder)
     frame = read_rows(path)
     say(f"  ingest: {len(frame):,} rows read, looking for copies of the {manifest['count']:,} that are there")
     known, keys = list[np.ndarray](), set[str]()

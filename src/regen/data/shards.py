@@ -16,6 +16,7 @@ from regen.core import files
 from regen.core.errors import DataError
 from regen.data.folder import ENDINGS as IMAGES
 from regen.data.folder import find
+from regen.data.growth import BATCH, record_batches
 from regen.data.tables import ENDINGS, is_table
 
 COUNTED = 1 << 22
@@ -112,7 +113,7 @@ def _sized(file: pq.ParquetFile, size: int) -> Iterator[pa.Table]:
     """Tables of exactly `size` rows, but for the last, since a file's batches end with its row groups."""
     held: list[pa.Table] = []
     rows = 0
-    for batch in file.iter_batches(batch_size=min(size, 65_536)):
+    for batch in record_batches(file, min(size, BATCH)):
         held.append(pa.Table.from_batches([batch]))
         rows += batch.num_rows
         while rows >= size:

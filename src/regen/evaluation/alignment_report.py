@@ -12,7 +12,7 @@ from regen.core import files
 from regen.core.config import Config
 from regen.evaluation import charts, pictures
 from regen.evaluation.glossary import GLOSSARY
-from regen.evaluation.report import NAMES, data_uri, typographic_minus
+from regen.evaluation.report import NAMES, environment
 from regen.evaluation.report_tables import FigureRow, outcome, plain, say
 
 Images = UInt8[np.ndarray, "n h w c"]
@@ -57,14 +57,7 @@ def write(out: Path, config: Config, proof: Mapping[str, Any], verdict: Mapping[
         proof: what proof.json holds.
         verdict: what verdict.json holds.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("regen.evaluation"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters |= {"minus": typographic_minus, "sheet": data_uri}
-    page = environment.get_template("alignment.html.j2").render(
+    page = environment().get_template("alignment.html.j2").render(
         config=config, proof=proof, verdict=verdict, shown=shown, name=NAMES[proof["kind"]], say=say, plain=plain,
         arms=arm_rows(proof), shares=share_rows(proof), figures=figure_rows(proof), places=PLACES,
         drawings=curve(proof), origin=provenance(proof),

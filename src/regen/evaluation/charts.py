@@ -13,6 +13,8 @@ import numpy as np
 WIDTH, HEIGHT = 360, 250
 """The drawing's own units, about a phone's width in CSS pixels, so that its text stays legible there."""
 LEFT, RIGHT, TOP, BOTTOM = 60, 14, 12, 46
+BESIDE, LONGEST = 128, 17
+"""Where a bar begins, and the letters of its label that there is room for beside it."""
 STYLES = 5
 """Line styles that the page defines, each with a colour and a dash pattern of its own."""
 Series = Mapping[str, tuple[Sequence[float], Sequence[float]]]
@@ -102,6 +104,29 @@ def histogram(
             f'<text x="{at + dx:g}" y="{TOP + 10}" text-anchor="{anchor}">{escape(mark_label)}</text>'
         )
     return drawing(title, x, y, marks, list(groups)) + legend(list(groups), "area")
+
+
+def bars(groups: Mapping[str, Sequence[float]], labels: Sequence[str], title: str) -> str:
+    """Horizontal bars with their legend: for each label a bar of each group, shares of the group's rows."""
+    most = max(max(shares) for shares in groups.values()) or 1.0
+    height, thick = 26 * len(labels) + 24, 20 / len(groups)
+    x = Axis("share", 0.0, most, BESIDE, WIDTH - 24)
+    marked = ticks(0.0, most, about=3)
+    parts = [
+        f'<line class="grid" x1="{at:g}" x2="{at:g}" y1="4" y2="{height - 20}"/>'
+        f'<text x="{at:g}" y="{height - 4}" text-anchor="middle">{100 * tick:g} %</text>'
+        for tick, at in zip(marked, x.at(marked).tolist(), strict=True)
+    ]
+    for row, label in enumerate(labels):
+        top = 26 * row + 6
+        shown = label if len(label) <= LONGEST else f"{label[: LONGEST - 1]}…"
+        parts.append(f'<text x="{BESIDE - 6}" y="{top + 14}" text-anchor="end">{escape(shown)}</text>')
+        for i, shares in enumerate(groups.values()):
+            end, above, below = x.at([shares[row]])[0], top + i * thick, top + (i + 1) * thick
+            parts.append(f'<path class="area s{i % STYLES}" d="M{BESIDE} {above:g}H{end:g}V{below:g}H{BESIDE}Z"/>')
+    spoken = f"{title}: shares of {', '.join(groups)} in {len(labels)} parts"
+    drawn = f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(spoken)}">{"".join(parts)}</svg>'
+    return drawn + legend(list(groups), "area")
 
 
 def _axis(

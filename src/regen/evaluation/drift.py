@@ -56,7 +56,7 @@ class Bins:
         """What people call each bin, in their order."""
         if not self.edges:
             return (*(f"{v:g}" if isinstance(v, float) else str(v) for v in self.apart), OTHERS, MISSING)
-        ends = [f"{edge:.3g}" for edge in self.edges]
+        ends = [f"{edge:.3g}".replace("-", "−") for edge in self.edges]
         spans = [f"≤ {ends[0]}", *(f"{a} – {b}" for a, b in pairwise(ends)), f"> {ends[-1]}"]
         return (*spans, MISSING)
 

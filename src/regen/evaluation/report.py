@@ -4,7 +4,7 @@ import re
 from base64 import b64encode
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,9 @@ from regen.evaluation.exhibits import Exhibits, Pairs, Rebuilt
 from regen.evaluation.glossary import GLOSSARY
 from regen.evaluation.intervals import Estimate
 from regen.evaluation.report_tables import outcome, plain, say, stability
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 NAMES = {"gan": "GAN", "vae": "VAE"}
 LABELS = {name: entry.label for name, entry in GLOSSARY.items()}
@@ -45,15 +48,8 @@ def write(
         found: what evaluation.json holds.
         tables: the curves of both trainings (`vae`, `gan`) and, with an anomaly class, `roc` and `precision_recall`.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("regen.evaluation"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters |= {"minus": typographic_minus, "sheet": data_uri}
     detectors = {"VAE": found["models"]["vae"]["estimates"], **found["baselines"]}
-    page = environment.get_template("report.html.j2").render(
+    page = environment().get_template("report.html.j2").render(
         config=config, found=OPTIONAL | found, shown=shown, names=NAMES, labels=LABELS, likelihood=likelihood,
         say=say, tables=report_tables, alone=pictures.joined, pairs=_pairs, triples=_triples, path_steps=latent.STEPS,
         comparison=comparison_table(found), note=frechet_note(found), provenance=provenance(config, found),
@@ -64,6 +60,18 @@ def write(
     samples = {NAMES[kind]: pairs.images for kind, pairs in shown.samples.items()}
     with files.replacing(out / "samples.png") as temporary:
         temporary.write_bytes(pictures.png(pictures.panels({"real": shown.real, **samples})))
+
+
+def environment() -> "Environment":
+    """The templates, with the filters that they use."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    found = Environment(
+        loader=PackageLoader("regen.evaluation"), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    found.filters |= {"minus": typographic_minus, "sheet": data_uri}
+    return found
 
 
 def typographic_minus(text: str) -> str:

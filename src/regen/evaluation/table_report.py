@@ -14,7 +14,7 @@ from regen.data.codebook import MISSING, Codebook
 from regen.data.tables import Table
 from regen.evaluation import charts, report_tables, table_charts
 from regen.evaluation.glossary import GLOSSARY
-from regen.evaluation.report import CURVES, LABELS, NAMES, typographic_minus
+from regen.evaluation.report import CURVES, LABELS, NAMES, environment
 from regen.evaluation.report_tables import FigureRow, say
 from regen.evaluation.table_measure import RealRows
 
@@ -58,15 +58,8 @@ def write(
         found: what evaluation.json holds.
         curves: of both trainings (`vae`, `gan`) and, with a label, `roc` and `precision_recall`.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("regen.evaluation"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters |= {"minus": typographic_minus, "sheet": str}
     detectors = {"VAE": found["models"]["vae"]["estimates"], **found["baselines"]}
-    page = environment.get_template("table_report.html.j2").render(
+    page = environment().get_template("table_report.html.j2").render(
         config=config, found=found, names=NAMES, labels=LABELS, say=say, tables=report_tables,
         figure_rows=lambda kind: figure_rows(kind, found), key_rows=lambda kind: key_rows(kind, found),
         standing=lambda kind: report_tables.standing_of(found["models"][kind], figure_rows(kind, found)),

@@ -24,6 +24,7 @@ from regen.core import files
 from regen.core.errors import ConfigError, DataError, EvaluationError
 from regen.core.workspace import Workspace
 from regen.data.folder import read_image
+from regen.data.raw import spread
 from regen.data.shards import ImageFiles, TableFile, fitted, open_input
 from regen.registry import scorers, tracking, versions
 from regen.registry.scorers import COLUMNS, FLAG, SCORE, Scorer
@@ -32,6 +33,9 @@ from regen.stages.progress import Watch
 SUFFIXES = (".parquet", ".csv")
 BATCH_MIB = 16
 """Pixels that are in memory at once, in MiB."""
+LOOKED_AT = 200
+"""Rows of a shard whose scores are drawn."""
+HEIGHTS = "▁▂▃▄▅▆▇█"
 FORMAT = 1
 """Of the shards' files; another one begins anew."""
 
@@ -54,6 +58,8 @@ class Scored:
     sha256: str
     """Of the output."""
     seconds: float
+    spread: str
+    """How often scores from the lowest to the highest are met, as a line of bars; of some rows of each shard."""
 
 
 def score(workspace: Workspace, source: Path, reference: str, output: Path, shard_rows: int, watch: Watch) -> Scored:
@@ -122,7 +128,8 @@ def run(
         shutil.rmtree(parts, ignore_errors=True)
         files.write_json(parts / "plan.json", plan)
     told, found, rows = list[dict[str, Any]](), 0, 0
-    for number, shard in enumerate(given.shards(plan["shard_rows"])):
+    shards: Iterator[Any] = given.shards(plan["shard_rows"])
+    for number, shard in enumerate(shards):
         path = parts / f"{number:06d}.parquet"
         done = _read(path.with_suffix(".json"))
         if done is not None and path.is_file() and files.sha256(path) == done["sha256"]:
@@ -142,10 +149,12 @@ def run(
         watch("scored", rows, max(len(given), rows))
     if not told:
         raise DataError(f"{source} holds no rows; name a file that does")
-    join([parts / f"{number:06d}.parquet" for number in range(len(told))], output)
+    written = [parts / f"{number:06d}.parquet" for number in range(len(told))]
+    join(written, output)
     scored = Scored(
         str(source), str(output), plan["model"], plan["version"], rows, sum(one["flagged"] for one in told),
         sum(one["failed"] for one in told), len(told), found, files.sha256(output), round(time.monotonic() - start, 3),
+        bars(np.concatenate([_some_scores(part) for part in written])),
     )  # fmt: skip
     files.write_json(record, asdict(scored) | {"plan": plan})
     shutil.rmtree(parts, ignore_errors=True)
@@ -247,6 +256,27 @@ def _fill(found: dict[str, list[Any]], rows: list[int], given: Any) -> None:
             found[COLUMNS][row] = columns if isinstance(columns, str) else ", ".join(map(str, columns))
 
 
+def _some_scores(part: Path) -> np.ndarray:
+    """Scores of at most `LOOKED_AT` rows of a shard, spread evenly over it; those that there are."""
+    scores = pq.read_table(part, columns=[SCORE])[SCORE].to_numpy()
+    found: np.ndarray = scores[spread(len(scores), LOOKED_AT)]
+    return found[np.isfinite(found)]
+
+
+def bars(values: np.ndarray, parts: int = 32) -> str:
+    """A histogram as a line of letters, between the lowest and the highest value; empty without values.
+
+    Example:
+        >>> bars(np.array([0, 1, 1, 3]), parts=4)
+        '0 ▅█▁▅ 3'
+    """
+    if not len(values):
+        return ""
+    counts, _ = np.histogram(values, parts)
+    heights = np.ceil(counts * (len(HEIGHTS) - 1) / counts.max()).astype(int)
+    return f"{values.min():.3g} {''.join(HEIGHTS[height] for height in heights)} {values.max():.3g}"
+
+
 def join(parts: list[Path], output: Path) -> None:
     """Writes the rows of all parts to one file, a part at a time, as its name ends."""
     with files.replacing(output) as temporary:
@@ -269,5 +299,5 @@ def markdown(found: Scored) -> str:
         f"`{found.input}` scored by **{found.model}, version {found.version}** into `{found.output}`.", "",
         "| | |", "|---|---:|", f"| rows | {found.rows:,} |", f"| flagged | {found.flagged:,} |",
         f"| not to be scored | {found.failed:,} |", f"| shards | {found.shards:,}, {found.found:,} of them done before |",
-        f"| rows a second | {rate:,.0f} |", f"| sha256 | `{found.sha256[:16]}` |", "",
+        f"| scores | {found.spread} |", f"| rows a second | {rate:,.0f} |", f"| sha256 | `{found.sha256[:16]}` |", "",
     ])  # fmt: skip

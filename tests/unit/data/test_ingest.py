@@ -69,7 +69,7 @@ def pictures(folder: Path, n: int, seed: int = 0, name: str = "3", side: int = 8
 
 
 def take(workspace: Workspace, path: Path, project: str = "digits", **settings: object) -> Ingested:
-    return ingest(workspace, config(project, **settings), path, say=lambda text: None)
+    return ingest(workspace, config(project, **settings), path, schema=SCHEMA, say=lambda text: None)
 
 
 def contents(folder: Path) -> dict[str, str]:

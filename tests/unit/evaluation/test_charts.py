@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from regen.evaluation.charts import HEIGHT, WIDTH, histogram, lines, short, ticks
+from regen.evaluation.charts import BESIDE, HEIGHT, WIDTH, bars, histogram, lines, short, ticks
 
 numbers = st.floats(-1e6, 1e6)
 
@@ -142,3 +142,18 @@ def test_ticks_are_round_evenly_spaced_and_within_the_range(low: float, width: f
 )
 def test_a_tick_is_short(value: float, text: str) -> None:
     assert short(value) == text
+
+
+def test_bars_stand_in_the_order_of_their_labels_as_long_as_their_shares():
+    drawn = bars({"before": [0.25, 0.75], "now": [0.5, 0.5]}, ["a", "a label that is too long"], "Kinds")
+
+    ends = [float(end) for end in re.findall(r'class="area s\d" d="M128 [\d.]+H([\d.]+)V', drawn)]
+    spans = [end - BESIDE for end in ends]
+    assert spans[0] * 2 == pytest.approx(spans[1], abs=1)
+    assert spans[2] == max(spans)
+    assert ">a label that is …<" in drawn
+    assert 'aria-label="Kinds: shares of before, now in 2 parts"' in drawn
+
+
+def test_bars_escape_what_they_are_told():
+    assert "<b>" not in bars({"<b>": [1.0]}, ["<b>"], "<b>")

@@ -1,0 +1,121 @@
+"""The two sides of a table: columns, ranks and categories, and rows taken out of batches."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from regen.core import files
+from regen.core.config import parse
+from regen.core.workspace import Workspace
+from regen.data import growth
+from regen.data.columns import Column, TableSchema
+from regen.data.incoming import typed
+from regen.data.shards import TableFile
+from regen.registry.versions import Version
+from regen.stages import sides
+from regen.stages.base import Context
+from regen.stages.sides import encoded, take
+
+SCHEMA = TableSchema(
+    (
+        Column("id", "integer"),
+        Column("time", "datetime"),
+        Column("amount", "numeric", nullable=True),
+        Column("kind", "categorical"),
+    ),
+    key="id",
+    time="time",
+)
+VERSION = Version("ledger-vae", 1, "", (), {"regen.kind": "vae"}, 0)
+
+
+def rows(n, factor=1.0, seed=0, kinds="ab"):
+    rng = np.random.default_rng(seed)
+    return pd.DataFrame({
+        "id": range(n), "time": pd.date_range("2026-01-01", periods=n, freq="h"),
+        "amount": factor * rng.lognormal(size=n), "kind": rng.choice(list(kinds), n),
+    })  # fmt: skip
+
+
+@pytest.fixture
+def context(tmp_path) -> Context:
+    """A project of a table that has grown by 100 rows, ten times as large."""
+    folder = Workspace(tmp_path).data("ledger")
+    folder.mkdir(parents=True)
+    pd.concat([rows(300), rows(100, factor=10, seed=1)]).to_parquet(folder / growth.TABLE, index=False)
+    files.write_json(folder / growth.MANIFEST, {"count": 400, "table_schema": growth.schema_to_json(SCHEMA)})
+    return Context(Workspace(tmp_path), parse({"project": "ledger", "monitor": {"max_rows": 80}}))
+
+
+class Amounts:
+    """Scores a row by its amount."""
+
+    shape = None
+    tells_columns = False
+
+    def __init__(self, column="amount"):
+        self.columns = {column: "number"}
+
+    def predict(self, given):
+        scores = given["amount"].to_numpy()
+        return {"anomaly_score": scores, "is_anomaly": scores > 20}
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 100])
+def test_rows_are_taken_by_number_whatever_the_batches_are(size):
+    frame = pd.DataFrame({"a": range(20)})
+    batches = (frame.iloc[at : at + size] for at in range(0, 20, size))
+
+    assert take(batches, np.array([0, 4, 5, 19]))["a"].tolist() == [0, 4, 5, 19]
+
+
+def test_rows_taken_in_since_are_held_against_those_before(context, monkeypatch):
+    monkeypatch.setattr(sides.scorers, "open_scorer", lambda version: Amounts())
+
+    found = sides.look(context, VERSION, 300, None)
+
+    before, after = found.columns
+    assert list(before) == ["amount", "kind"]
+    assert (len(before), len(after)) == (300, 100)
+    assert after["amount"].median() > 5 * before["amount"].median()
+    assert [len(side) for side in found.features] == [80, 80]
+    assert [len(scores) for scores, _ in found.scores] == [80, 80]
+
+
+def test_held_out_rows_are_the_newest(context, monkeypatch):
+    seen = []
+    monkeypatch.setattr(sides, "score_both", lambda champion, before, after: seen.append(before))
+
+    sides.look(context, VERSION, 300, None)
+
+    assert seen[0]["id"].min() == round(300 * 0.65)
+
+
+def test_rows_of_a_file_are_held_against_all(context, tmp_path):
+    rows(50, seed=2).to_csv(tmp_path / "new.csv", index=False)
+
+    found = sides.look(
+        context, Version("ledger-gan", 1, "", (), {"regen.kind": "gan"}, 0), 400, TableFile.of(tmp_path / "new.csv")
+    )
+
+    assert (len(found.columns[0]), len(found.columns[1])) == (400, 50)
+    assert found.scores is None
+
+
+def test_numbers_become_ranks_and_categories_become_columns():
+    before = typed(rows(4).assign(amount=[1.0, 2.0, 3.0, 4.0], kind=["a", "a", "a", "b"]), SCHEMA, "old")
+    after = typed(rows(3).assign(amount=[2.0, 99.0, None], kind=["b", "never seen", "a"]), SCHEMA, "new")
+
+    old, new = encoded(before, after, SCHEMA)
+
+    assert old[:, 0].tolist() == [0.125, 0.375, 0.625, 0.875]
+    assert new[:, 0].tolist() == [0.375, 1.0, 0.5]
+    assert new[:, 1].tolist() == [0, 0, 1]  # is missing
+    assert new[:, 2].tolist() == [0, 0, 1]  # is a
+    assert new[:, 3].tolist() == [1, 0, 0]  # is b
+
+
+def test_a_model_that_reads_other_columns_gives_no_scores(monkeypatch):
+    monkeypatch.setattr(sides.scorers, "open_scorer", lambda version: Amounts("elsewhere"))
+
+    assert sides.score_both(VERSION, rows(5), rows(5)) is None
