@@ -62,7 +62,8 @@ class Mixture(nn.Module):
         offsets = (leading[None] - means[:, None]).transpose(1, 2)  # (k, l, n)
         squared = torch.linalg.solve_triangular(factors, offsets, upper=False).square().sum(dim=1)
         volumes = factors.diagonal(dim1=1, dim2=2).log().sum(dim=1)
-        return (self.weights[used].log() - volumes - size * log(2 * pi) / 2)[:, None] - squared / 2
+        heights: Tensor = self.weights[used].log() - volumes - size * log(2 * pi) / 2
+        return heights[:, None] - squared / 2
 
     def draw(self, given: Float[Tensor, "n g"], generator: torch.Generator) -> Float[Tensor, "n d"]:
         """A draw for each row of what is given, on the CPU; the same state gives the same ones."""
