@@ -76,12 +76,6 @@ def on_pool(servers, drifted):
     return servers.run("retrain", config=config | {"seed": 1})
 
 
-def versions(servers, model):
-    """A model's versions by their numbers."""
-    found = servers.regen_json("models", model)["versions"]
-    return {version["version"]: version for version in found}
-
-
 def test_deploying_makes_pools_limit_deployments_and_automations(deployed):
     found = {(step["kind"], step["name"]) for step in deployed}
 
@@ -114,7 +108,6 @@ def test_a_changed_schedule_takes_the_place_of_the_old_one(servers, deployed):
     changed = [step["name"] for step in servers.regen_json("deploy")["steps"] if step["done"] != "unchanged"]
     (schedule,) = servers.prefect("/deployments/name/retrain/digits")["schedules"]
     file.write_text(before)
-    servers.regen_json("deploy")
 
     assert set(changed) <= {"retrain/digits", "monitor/digits"}
     assert "retrain/digits" in changed
@@ -157,9 +150,9 @@ def test_approval_promotes_by_the_command_and_by_the_form(servers, approved):
     assert by_command.returncode == 0, by_command.stderr
     assert "digits-vae@champion is version 1 now" in by_command.stdout
     assert by_form["state_name"] == "Completed", by_form["state"]
-    for model in ("digits-vae", "digits-gan"):
-        version = versions(servers, model)[1]
-        assert (version["aliases"], version["approval"]["state"]) == (["champion"], "approved")
+    for version in servers.regen_json("models")["versions"]:
+        if version["model"] != "digits-extractor":
+            assert (version["aliases"], version["approval"]["state"]) == (["champion"], "approved")
 
 
 def test_the_review_page_opens_once_there_is_a_champion(servers, approved):
@@ -190,7 +183,8 @@ def test_training_ran_on_its_pool_and_the_rest_on_the_other(servers, on_pool):
     assert logs["cpu"].count("train vae: 1,280 of 1,280 images") == 1, "only the first run trained on cpu"
     assert logs["cpu"].count("evaluate: measuring") == 2
     assert "evaluate: measuring" not in logs["gpu"]
-    assert set(versions(servers, "digits-vae")) == {1, 2}
+    found = json.loads(servers.get("mlflow", "/api/2.0/mlflow/model-versions/search?filter=name%3D%27digits-vae%27"))
+    assert {version["version"] for version in found["model_versions"]} == {"1", "2"}
 
 
 def test_rollback_restores_the_version_before(servers, on_pool):
