@@ -7,8 +7,9 @@ that aliases and the history of promotions are those of the undisturbed project.
 
     python benchmarks/kills.py [--kills 30] [--only VICTIM …] [--seed 0] [--folder FOLDER] [--quick] [--json]
 
-Moments are drawn from the seed, uniformly over the time that an undisturbed run takes. A worker is killed alone, its flow
-living on, or with all that it started, in turn.
+Moments are drawn from the seed, uniformly over the first half of the time that an undisturbed run takes, or over a quarter
+of it from when a training begins; later stages are met too, since a rerun goes on where the killed one was. A worker is
+killed alone, its flow living on, or with all that it started, in turn.
 """
 
 import argparse
@@ -201,7 +202,7 @@ def kill_server(project: Project, rng: random.Random, seconds: float) -> int:
         with serving(project) as (server, address):
             running = project.start("-m", "flows.cli", "run", *CANDIDATE, PREFECT_API_URL=address)
             with suppress(subprocess.TimeoutExpired):
-                running.wait(rng.uniform(0, seconds))
+                running.wait(rng.uniform(0, seconds / 2))
             killed += running.poll() is None
             kill([psutil.Process(server.pid), *family(server)])
             if running.wait(RUN_SECONDS) == 0:
@@ -228,7 +229,7 @@ def kill_worker(project: Project, rng: random.Random, seconds: float) -> int:
             worker = project.start(*WORKER, PREFECT_API_URL=address)
             run = submit()
             wait_until(lambda run=run: state(run) not in ("SCHEDULED", "PENDING"), "no worker took the run")  # type: ignore[misc]
-            end = time.monotonic() + rng.uniform(0, seconds)
+            end = time.monotonic() + rng.uniform(0, seconds / 2)
             while time.monotonic() < end and state(run) == "RUNNING":
                 time.sleep(0.2)
             started = family(worker)
@@ -313,7 +314,8 @@ class Undisturbed:
         project = copy(template, folder / "undisturbed")
         start = time.perf_counter()
         project.python("-m", "flows.cli", "run", *CANDIDATE)
-        return cls(template, project.outcome(), time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        return cls(template, project.outcome(), seconds)
 
 
 def trial(undisturbed: Undisturbed, victim: str, folder: Path, rng: random.Random) -> tuple[int, list[str]]:

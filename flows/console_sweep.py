@@ -3,7 +3,6 @@
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
 
 import click
 from rich.console import Console
@@ -16,9 +15,6 @@ from regen.data import versions
 from regen.stages import progress
 from regen.stages.base import Context
 from regen.stages.sweep import Kind, Plan, Sweep, Trial
-
-if TYPE_CHECKING:
-    from regen.core.sections.evaluation import Metric
 
 
 def plan(
@@ -33,7 +29,7 @@ def plan(
         near = get_close_matches(metric, list(HIGHER_IS_BETTER), n=1)
         hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(HIGHER_IS_BETTER)}"
         raise ConfigError(f"--metric {metric}: there is no such figure; {hint}")
-    return Plan.of(context.config, over, model, cast("Metric | None", metric), at_once, trials)
+    return Plan.of(context.config, over, model, metric, at_once, trials)
 
 
 def run_sweep(context: Context, plan: Plan, ray: str | None) -> Sweep:

@@ -38,7 +38,7 @@ def runner(workspace: Workspace, plan: Plan, ray: str | None) -> TaskRunner[Any]
     """Who runs the trials: threads, a Ray cluster of this machine's own, or the one at an address."""
     if ray is None:
         return ThreadPoolTaskRunner(max_workers=plan.at_once)
-    from prefect_ray import RayTaskRunner
+    from prefect_ray import RayTaskRunner  # type: ignore[import-untyped]
 
     variables = {
         name: value
@@ -50,4 +50,5 @@ def runner(workspace: Workspace, plan: Plan, ray: str | None) -> TaskRunner[Any]
     }  # fmt: skip
     if ray == LOCAL:
         kwargs |= {"num_cpus": plan.at_once, "include_dashboard": False}
-    return RayTaskRunner(address=None if ray == LOCAL else ray, init_kwargs=kwargs)
+    found: TaskRunner[Any] = RayTaskRunner(address=None if ray == LOCAL else ray, init_kwargs=kwargs)
+    return found
