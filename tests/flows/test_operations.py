@@ -84,34 +84,24 @@ def test_a_model_without_scores_is_refused(project, regen_here, tmp_path):
 
 
 def test_scoring_that_was_killed_goes_on_where_it_stopped(project, tmp_path):
-    new = pictures(tmp_path / "new", 600)
-    command = (
-        "score",
-        str(new),
-        "--model",
-        "digits-vae",
-        "--output",
-        str(tmp_path / "out.parquet"),
-        "--shard-rows",
-        "5",
-        "--json",
-    )
+    new, out = pictures(tmp_path / "new", 300), tmp_path / "out.parquet"
+    command = ("score", str(new), "--model", "digits-vae", "--output", str(out), "--shard-rows", "10", "--json")
     running = start(project, *command)
     deadline = time.monotonic() + 120
-    while len(list(tmp_path.glob(".out.parquet.parts/*.parquet"))) < 3:
-        assert running.poll() is None, running.stderr.read() if running.stderr else ""
+    while len(list(tmp_path.glob(".out.parquet.parts/0*.json"))) < 3:
+        assert running.poll() is None, running.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.01)
     os.killpg(running.pid, signal.SIGKILL)
     running.communicate()
-    assert not (tmp_path / "out.parquet").exists()
+    assert not out.exists()
 
     done = project.regen(*command)
 
     found = json.loads(done.stdout)
-    assert 3 <= found["found"] < found["shards"] == 120
-    assert pd.read_parquet(tmp_path / "out.parquet")["path"].is_monotonic_increasing
-    assert found["rows"] == 600
+    assert 3 <= found["found"] < found["shards"] == 30
+    assert found["rows"] == len(pd.read_parquet(out)) == 300
+    assert pd.read_parquet(out)["path"].is_monotonic_increasing
 
 
 def test_two_ingests_at_once_are_done_one_after_the_other(project, tmp_path):

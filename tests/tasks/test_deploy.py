@@ -140,12 +140,12 @@ def test_without_a_server_the_way_out_is_said(tmp_path, monkeypatch):
         require_server(Workspace(tmp_path))
 
 
-@pytest.mark.parametrize("name", ["retrain", "train", "promote", "decide"])
+@pytest.mark.parametrize("name", [one["entrypoint"] for one in ENTRIES])
 def test_every_parameter_is_described_in_the_form(name):
     from prefect.flows import load_flow_from_entrypoint
     from prefect.utilities.callables import parameter_schema
 
-    schema = parameter_schema(load_flow_from_entrypoint(entry(name).entrypoint)).model_dump_for_openapi()
+    schema = parameter_schema(load_flow_from_entrypoint(name)).model_dump_for_openapi()
 
     assert [key for key, value in schema["properties"].items() if not value.get("description")] == []
 

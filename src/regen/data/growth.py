@@ -6,7 +6,6 @@ dates, so the same rows taken into the same data make the same version on any ma
 
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from jaxtyping import Int64, UInt8
 from regen.core import files
 from regen.core.errors import DataError
 from regen.data import sources
-from regen.data.columns import Column, TableSchema
 
 CHUNK = 4096
 """Images that are copied together."""
@@ -45,29 +43,6 @@ def manifest_of(folder: Path) -> dict[str, Any]:
         return found
     except (OSError, ValueError):
         raise DataError(f"{folder / MANIFEST} is missing or corrupt; run 'regen data pull' to have it back") from None
-
-
-def schema_of(folder: Path) -> TableSchema:
-    """The schema that a table's manifest holds.
-
-    Raises:
-        DataError: it holds none.
-    """
-    try:
-        told = dict(manifest_of(folder)["table_schema"])
-        columns = tuple(
-            Column(**column | {"categories": tuple(column.get("categories", ()))}) for column in told.pop("columns")
-        )
-        return TableSchema(columns, **told | {"groups": tuple(told.get("groups", ()))})
-    except (KeyError, TypeError):
-        raise DataError(
-            f"{folder / MANIFEST} holds no schema of a table; run 'regen data pull' to have it back"
-        ) from None
-
-
-def schema_to_json(schema: TableSchema) -> dict[str, Any]:
-    """The schema as plain values, as a manifest holds it."""
-    return asdict(schema)
 
 
 def rows_at(manifest: Mapping[str, Any], version: str, now: str) -> int | None:
@@ -147,7 +122,8 @@ def append_rows(old: Path, into: Path, rows: pd.DataFrame, manifest: dict[str, A
                 writer.write_batch(batch)
             if len(rows):
                 writer.write_table(as_arrow(rows, schema))
-    files.write_json(into / MANIFEST, manifest | {"sha256": {TABLE: files.sha256(into / TABLE)}})
+    digests = dict(manifest.get("sha256", {})) | {TABLE: files.sha256(into / TABLE)}
+    files.write_json(into / MANIFEST, manifest | {"sha256": digests})
 
 
 def as_arrow(rows: pd.DataFrame, schema: pa.Schema) -> pa.Table:

@@ -70,7 +70,9 @@ def _pins(context: Context) -> Finding:
 
 
 def _device(context: Context) -> Finding:
-    wanted = context.config.training.device
+    wanted, pool = context.config.training.device, context.config.training.pool
+    if pool is not None:
+        return Finding("device", True, f"{wanted} on the workers of pool {pool}, torch {version('torch')} here")
     try:
         return Finding("device", True, f"{wanted} means {device_class(wanted)}, torch {version('torch')}")
     except RegenError as error:

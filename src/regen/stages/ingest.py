@@ -5,9 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from regen.data import growth, sources, versions
+from regen.data import growth, sources, table_schema, versions
 from regen.data import ingest as intake
-from regen.data.columns import TableSchema
 from regen.data.ingest import Incoming, Ingested
 from regen.data.raw import spread
 from regen.evaluation.pictures import grid, png
@@ -30,17 +29,8 @@ def ingest(context: Context, path: Path, source: Incoming | None = None) -> Inge
     """
     config, say = context.config, context.progress.say
     versions.pull(context.workspace, config.project, config.data, say)
-    schema = schema_of(context) if growth.is_table(context.workspace.data(config.project)) else None
+    schema = table_schema.load(context.schema_path) if growth.is_table(context.workspace.data(config.project)) else None
     return intake.ingest(context.workspace, config, path, source, schema, say)
-
-
-def schema_of(context: Context) -> TableSchema:
-    """What the columns of the project's table are.
-
-    Raises:
-        DataError: nothing says so.
-    """
-    return growth.schema_of(context.workspace.data(context.config.project))
 
 
 def picture(context: Context, found: Ingested) -> bytes | None:

@@ -259,8 +259,9 @@ def _fill(found: dict[str, list[Any]], rows: list[int], given: Any) -> None:
 def _some_scores(part: Path) -> np.ndarray:
     """Scores of at most `LOOKED_AT` rows of a shard, spread evenly over it; those that there are."""
     scores = pq.read_table(part, columns=[SCORE])[SCORE].to_numpy()
-    found: np.ndarray = scores[spread(len(scores), LOOKED_AT)]
-    return found[np.isfinite(found)]
+    some = scores[spread(len(scores), LOOKED_AT)]
+    found: np.ndarray = some[np.isfinite(some)]
+    return found
 
 
 def bars(values: np.ndarray, parts: int = 32) -> str:

@@ -13,7 +13,7 @@ import pandas as pd
 from jaxtyping import Bool, Float64, Int64, UInt8
 
 from regen.core.errors import DataError
-from regen.data import growth, sources, splits
+from regen.data import growth, sources, splits, table_schema
 from regen.data.columns import TableSchema
 from regen.data.folder import read_image
 from regen.data.incoming import typed
@@ -27,7 +27,6 @@ from regen.registry import versions as registered
 from regen.registry.scorers import FLAG, SCORE, Scorer
 from regen.registry.versions import CHAMPION, Version
 from regen.stages.base import Context
-from regen.stages.ingest import schema_of
 
 SCORED_AT_ONCE = 256
 SHOWN = 24
@@ -151,7 +150,7 @@ def scores_of(scorer: Scorer, rows: np.ndarray | pd.DataFrame) -> Scores:
 def table_sides(context: Context, champion: Version, known: int, file: TableFile | None) -> Sides:
     """Both sides of a project of a table: the columns that models see; held out are its newest rows, where it has a time."""
     config, folder = context.config, context.workspace.data(context.config.project)
-    schema = schema_of(context)
+    schema = table_schema.load(context.schema_path)
     path, total = folder / growth.TABLE, int(growth.manifest_of(folder)["count"])
     before = take(growth.batches(path), spread(known, MOST_ROWS))
     if file is None:

@@ -10,8 +10,7 @@ from regen.core import files
 from regen.core.errors import DataError
 from regen.core.sections.data import DataConfig
 from regen.data import growth, sources
-from regen.data.columns import Column, TableSchema
-from regen.data.growth import append_images, append_rows, as_arrow, grown, rows_at, schema_of
+from regen.data.growth import append_images, append_rows, as_arrow, grown, rows_at
 
 
 def test_images_are_written_after_those_that_are_there_with_all_else(tmp_path):
@@ -62,24 +61,6 @@ def test_missing_values_stay_missing():
 def test_a_value_that_does_not_fit_its_column_is_named():
     with pytest.raises(DataError, match="the column i cannot be stored as int8"):
         as_arrow(pd.DataFrame({"i": [1000]}), pa.schema([("i", pa.int8())]))
-
-
-def test_a_schema_comes_back_from_the_manifest(tmp_path):
-    schema = TableSchema(
-        (Column("a", "categorical", categories=("x", "y")), Column("b", "numeric", low=0.0)), groups=("a",)
-    )
-    files.write_json(tmp_path / growth.MANIFEST, {"table_schema": growth.schema_to_json(schema)})
-
-    assert schema_of(tmp_path) == schema
-
-
-@pytest.mark.parametrize("content", [None, "{", "{}"])
-def test_a_manifest_without_a_schema_is_named(tmp_path, content):
-    if content is not None:
-        (tmp_path / growth.MANIFEST).write_text(content)
-
-    with pytest.raises(DataError, match=r"manifest\.json .* run 'regen data pull' to have it back"):
-        schema_of(tmp_path)
 
 
 def test_a_version_that_the_data_did_not_grow_from_is_unknown():

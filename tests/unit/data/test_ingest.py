@@ -43,8 +43,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pd.DataFrame({"id": [1, 2], "amount": [1.0, 2.0], "kind": ["a", "b"]}).to_parquet(
             ledger / growth.TABLE, index=False
         )
-        schema = growth.schema_to_json(SCHEMA)
-        files.write_json(ledger / growth.MANIFEST, {"source": "mine", "count": 2, "table_schema": schema})
+        files.write_json(ledger / growth.MANIFEST, {"source": "mine", "count": 2})
         versions.add(workspace)
     return root
 

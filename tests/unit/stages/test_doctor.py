@@ -127,3 +127,10 @@ def test_servers_are_asked_only_where_the_environment_points_to_some(monkeypatch
     assert [server.page for server in doctor.servers()] == [
         "http://prefect:4200/api/admin/version", "http://mlflow:5000/version"
     ]  # fmt: skip
+
+
+def test_a_pools_device_is_not_looked_for_on_this_machine(open_project):
+    found = doctor._device(open_project({"training.pool": "gpu", "training.device": "cuda"}))
+
+    assert found.ok
+    assert found.found.startswith("cuda on the workers of pool gpu")

@@ -3,10 +3,8 @@
 import numpy as np
 from PIL import Image
 
-from regen.core import files
-from regen.data import growth, sources
-from regen.data.columns import Column, TableSchema
-from regen.stages.ingest import ingest, markdown, picture, schema_of
+from regen.data import sources
+from regen.stages.ingest import ingest, markdown, picture
 
 
 def test_new_images_are_taken_in_and_shown(open_project, tmp_path):
@@ -37,12 +35,3 @@ def test_where_nothing_came_in_nothing_is_shown(open_project, tmp_path):
     assert (found.added, found.duplicates) == (0, 1)
     assert picture(context, found) is None
     assert "as before" in markdown(found)
-
-
-def test_a_tables_schema_is_that_of_its_manifest(open_project):
-    context = open_project()
-    schema = TableSchema((Column("a", "numeric"),))
-    manifest = context.workspace.data("digits") / growth.MANIFEST
-    files.write_json(manifest, {"table_schema": growth.schema_to_json(schema)})
-
-    assert schema_of(context) == schema

@@ -7,7 +7,7 @@ import pytest
 from regen.core import files
 from regen.core.config import parse
 from regen.core.workspace import Workspace
-from regen.data import growth
+from regen.data import growth, table_schema
 from regen.data.columns import Column, TableSchema
 from regen.data.incoming import typed
 from regen.data.shards import TableFile
@@ -43,7 +43,8 @@ def context(tmp_path) -> Context:
     folder = Workspace(tmp_path).data("ledger")
     folder.mkdir(parents=True)
     pd.concat([rows(300), rows(100, factor=10, seed=1)]).to_parquet(folder / growth.TABLE, index=False)
-    files.write_json(folder / growth.MANIFEST, {"count": 400, "table_schema": growth.schema_to_json(SCHEMA)})
+    files.write_json(folder / growth.MANIFEST, {"count": 400})
+    table_schema.save(SCHEMA, tmp_path / "schemas" / "ledger.yaml")
     return Context(Workspace(tmp_path), parse({"project": "ledger", "monitor": {"max_rows": 80}}))
 
 
