@@ -45,7 +45,7 @@ def test_the_child_is_told_the_place_the_configuration_and_the_stage(open_projec
     worker.run_in_process(open_project({"vae.width": "7"}), "train_vae")
 
     order = json.loads((tmp_path / "order.json").read_text())
-    assert (Path(order["root"]), order["stage"], order["config"]["vae"]["width"]) == (root, "train_vae", 7)
+    assert (Path(order["root"]), order["stages"], order["config"]["vae"]["width"]) == (root, ["train_vae"], 7)
 
 
 def test_a_childs_progress_is_shown_here(open_project, child, shown):

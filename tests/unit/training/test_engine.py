@@ -567,7 +567,7 @@ def test_processes_agree_on_when_to_stop() -> None:
     state = fresh()
     step, told = counting(state)
     fabric = SimpleNamespace(global_rank=1, world_size=2, broadcast=lambda spent: 0.5 if len(told) < 3 else 1.0)
-    fabric.barrier = lambda: None
+    fabric.barrier, fabric.all_reduce = lambda: None, lambda total, reduce_op: total
 
     steps(state, step, 10**9, Runtime(fabric=fabric))
 
@@ -585,7 +585,7 @@ def test_a_process_that_comes_late_does_not_take_the_first_checkpoint_of_another
             checkpoints.save(0, fresh().snapshot())
         waits.append(True)
 
-    fabric.barrier = barrier
+    fabric.barrier, fabric.all_reduce = barrier, lambda total, reduce_op: total
     steps(state, counting(state)[0], 10, Runtime(fabric=fabric, checkpoints=checkpoints))
 
     assert len(waits) == 3  # after the look, the first checkpoint and the last

@@ -46,6 +46,11 @@ OF_A_VAE: frozenset[Metric] = frozenset({
     "column_error",
 })  # fmt: skip
 """Figures that a GAN has none of."""
+OF_TABLES: frozenset[Metric] = frozenset({
+    "anomaly_precision_top_k", "column_error", "column_shapes", "pair_trends", "utility_auc", "utility_f1",
+    "told_apart_auc", "closer_than_control", "copies",
+})  # fmt: skip
+"""Figures that models of images have none of."""
 
 
 class GateConfig(Section):
