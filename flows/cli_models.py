@@ -25,30 +25,35 @@ def models(model: str | None, as_json: bool) -> None:
         "regen sample digits-gan@previous --n 100 --seed 7 --out digits.png",
         "regen sample digits-gan --n 16 --class 3",
         "regen sample digits-gan/2 --n 1000 --out folder/",
+        "regen sample transactions-gan --n 1000 --given fraud=1 --given trade=travel --out frauds.parquet",
     )
 )
 @click.argument("model")
-@click.option("--n", default=64, show_default=True, type=click.IntRange(1, 1_000_000), help="How many images.")
-@click.option("--class", "wanted", help="Class that all of them shall be of.  [default: as the classes are frequent]")
+@click.option("--n", default=64, show_default=True, type=click.IntRange(1, 1_000_000), help="How many images or rows.")
+@click.option("--class", "wanted", help="Class that all images shall be of.  [default: as the classes are frequent]")
 @click.option(
-    "--seed", default=0, show_default=True, type=click.IntRange(0), help="The same seed gives the same images."
+    "--given", multiple=True, metavar="COLUMN=VALUE", help="A value that all rows shall have; may be repeated."
 )
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="The same seed gives the same ones.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="A .png file for one grid, or a folder for a file an image.  [default: MODEL.png]",
+    help="Of images a .png file for one grid, or a folder for a file an image; of rows a .csv or .parquet file.  "
+    "[default: MODEL.png or MODEL.csv]",
 )
 @as_json
-def sample(model: str, n: int, wanted: str | None, seed: int, out: Path | None, as_json: bool) -> None:
-    """Draw images from a registered MODEL: NAME (its champion), NAME@ALIAS or NAME/NUMBER."""
-    from regen.stages.sample import sample_images
+def sample(
+    model: str, n: int, wanted: str | None, given: tuple[str, ...], seed: int, out: Path | None, as_json: bool
+) -> None:
+    """Draw images or rows from a registered MODEL: NAME (its champion), NAME@ALIAS or NAME/NUMBER."""
+    from regen.stages.sample import sample as draw
 
-    target = out or Path(model.replace("@", "-").replace("/", "-") + ".png")
-    drawn = sample_images(open_workspace(), model, n, seed, target, wanted)
+    drawn = draw(open_workspace(), model, n, seed, out, wanted, given)
+    version = drawn.version
     if as_json:
-        print_json({"model": drawn.model, "version": drawn.number, "n": n, "seed": seed, "out": str(target)})
+        print_json({"model": version.model, "version": version.number, "n": n, "seed": seed, "out": str(drawn.out)})
     else:
-        click.echo(f"{n} images from {drawn.model} version {drawn.number}, seed {seed}: {target}")
+        click.echo(f"{n} {drawn.what} from {version.model} version {version.number}, seed {seed}: {drawn.out}")
 
 
 @cli.command(

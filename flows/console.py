@@ -25,7 +25,10 @@ if TYPE_CHECKING:  # they load torch and scikit-learn, which other commands do w
     from regen.stages.reevaluate import Reevaluation
     from regen.stages.summary import Summary
 
-SHORT = {"anomaly_auc": "AUC", "anomaly_ap": "AP", "frechet_distance": "FD", "accuracy": "accuracy"}
+SHORT = {
+    "anomaly_auc": "AUC", "anomaly_ap": "AP", "frechet_distance": "FD", "column_shapes": "shapes", "utility_auc": "utility",
+    "accuracy": "accuracy",
+}  # fmt: skip
 """How a narrow column calls a figure."""
 WORDS = {"better": "green", "worse": "red", "no difference": "dim"}
 STYLES = {"PROMOTE": "green", "HOLD": "yellow", "REJECT": "red"}
@@ -176,8 +179,12 @@ def print_evaluation(found: "Reevaluation") -> None:
     console.print(table)
     judged = found.judged_by
     console.print(
-        f"Measured on {judged['n']} test rows ({str(judged['rows'])[:8]}), {found.confidence:.0%} intervals; Fréchet "
-        f"distances are FD[{judged['extractor']}@{str(judged['sha256'])[:8]}, n={judged['n']}]",
+        f"Measured on {judged['n']} test rows ({str(judged['rows'])[:8]}), {found.confidence:.0%} intervals"
+        + (
+            f"; Fréchet distances are FD[{judged['extractor']}@{str(judged['sha256'])[:8]}, n={judged['n']}]"
+            if judged["extractor"]
+            else ""
+        ),
         markup=False, soft_wrap=True,
     )  # fmt: skip
     if found.against:

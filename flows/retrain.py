@@ -8,6 +8,7 @@ from prefect.states import Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.promote import promote
+from regen.stages.base import NOT_OF_TABLES
 from regen.stages.summary import Summary
 from tasks.common import Project
 from tasks.data import prepare, pull_data
@@ -32,7 +33,8 @@ def retrain(config: Project) -> Summary | State[Summary]:
         return Completed(name="Cached", message=f"nothing to do: {earlier.same_as_before}", data=earlier)
     prepare(config)
     start = train if config.training.pool is None else train_on_pool
-    for trained in [start.submit(config, kind) for kind in KINDS]:
+    kinds = [kind for kind in KINDS if not (config.data.is_table and f"train_{kind}" == NOT_OF_TABLES)]
+    for trained in [start.submit(config, kind) for kind in kinds]:
         trained.result()
     evaluate(config)
     register(config)

@@ -41,10 +41,13 @@ def promote(config: Config) -> Summary:
 
 
 def leave_summary(config: Config, summary: Summary) -> None:
-    """Leaves verdicts, figures and samples as an artifact of the flow."""
-    samples = context_of(config).results("evaluate") / "samples.png"
+    """Leaves verdicts, figures and, of images, samples as an artifact of the flow."""
+    told = summary_markdown(summary)
+    if not config.data.is_table:
+        samples = context_of(config).results("evaluate") / "samples.png"
+        told += f"\n{picture_markdown(samples, 'Real images, samples of the GAN and of the VAE')}\n"
     create_markdown_artifact(
-        f"{summary_markdown(summary)}\n{picture_markdown(samples, 'Real images, samples of the GAN and of the VAE')}\n",
+        told,
         key=f"{config.project.replace('_', '-')}-verdicts",
         description="What became of each model",
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from regen.core.errors import ConfigError
 from regen.core.sections.alignment import AlignConfig, RewardConfig
@@ -44,9 +44,22 @@ class Config(Section):
     ingest: IngestConfig = IngestConfig()
     monitor: MonitorConfig = MonitorConfig()
 
+    @model_validator(mode="after")
+    def sections_go_with_the_rows(self) -> "Config":
+        """Refuses settings of the models of images in a project of a table, where nobody would read them."""
+        images = {"vae": self.vae == VaeConfig(), "gan": self.gan == GanConfig()}
+        if self.data.is_table and (wrong := [name for name, untouched in images.items() if not untouched]):
+            raise ValueError(f"the section {wrong[0]} is of images, and the source is a table; set tables.{wrong[0]}")
+        return self
+
     def model_name(self, kind: str) -> str:
         """The registered model's name, such as digits-vae."""
         return f"{self.project}-{kind}"
+
+    def recipe(self, kind: str) -> Section:
+        """The section that says how a kind of model is made: `vae`, or of a table's `tables.vae`."""
+        found: Section = getattr(self.tables if self.data.is_table else self, kind)
+        return found
 
 
 def load(path: Path, overrides: Mapping[str, str] | None = None) -> Config:
@@ -112,7 +125,7 @@ def _explain(error: dict[str, Any]) -> str:
         section = "".join(f"{part}." for part in where[:-1])
         inside = {key.removeprefix(section): key for key in known if key.startswith(section)}
         namesakes = [key for key in known if key.split(".")[-1] == where[-1]]
-        near = sorted(namesakes, key=lambda key: -len({*key.split(".")} & {*where}))[:1]
+        near = sorted(namesakes, key=lambda key: (-len({*key.split(".")} & {*where}), key.count(".")))[:1]
         near = near or [inside[name] for name in get_close_matches(where[-1], inside, n=1, cutoff=0.6)]
         near = near or get_close_matches(dotted, known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else f"known ones: {', '.join(known)}"
@@ -122,6 +135,8 @@ def _explain(error: dict[str, Any]) -> str:
         return f"{dotted} is missing"
     met = error["input"]
     shown = without_password(repr(met))
+    if not dotted:
+        return message
     return f"{dotted}: {message[0].lower()}{message[1:]}" + (f", got {shown}" if not isinstance(met, dict) else "")
 
 

@@ -78,6 +78,32 @@ class Codebook:
             tuple(self.categories), _stacked(codes, len(frame), np.int64), self.sizes,
         )  # fmt: skip
 
+    def frame(self, table: Table) -> pd.DataFrame:
+        """The rows of a table as people write them; what is missing or unknown is missing.
+
+        Example:
+            >>> book = Codebook({"amount": "numeric"}, {"trade": ("fuel", "travel")})
+            >>> book.frame(Table(("amount",), np.ones((1, 1)), ("trade",), np.ones((1, 1), np.int64), (2,))).to_dict(
+            ...     "list"
+            ... )
+            {'amount': [1.0], 'trade': ['travel']}
+        """
+        found: dict[str, pd.Series[Any]] = {}
+        for (name, kind), values in zip(self.numbers.items(), table.numbers.T, strict=True):
+            if kind == "datetime":
+                found[name] = pd.to_datetime(pd.Series(values), unit="s")
+            elif kind == "integer":
+                whole = pd.Series(values).round()
+                found[name] = whole.astype("Int64" if whole.isna().any() else "int64")
+            else:
+                found[name] = pd.Series(values)
+        for (name, known), codes in zip(self.categories.items(), table.codes.T, strict=True):
+            texts = np.array([*known, None], dtype=object)
+            kept = np.where((codes >= 0) & (codes < len(known)), codes, len(known))
+            column = pd.Series(texts[kept])
+            found[name] = column.map({TRUE: True, FALSE: False}) if set(known) == {TRUE, FALSE} else column
+        return pd.DataFrame(found)
+
     def _codes(self, values: "pd.Series[Any]") -> Int64[np.ndarray, " n"]:
         known = self.categories[str(values.name)]
         codes = pd.Index(known, dtype=object).get_indexer(_texts(values)).astype(np.int64)
@@ -102,15 +128,15 @@ class Codebook:
 
     def to_json(self) -> dict[str, Any]:
         """As plain values, which `of_json` reads."""
-        return {
-            "numbers": dict(self.numbers), "missing": sorted(self.missing),
-            "categories": {name: list(known) for name, known in self.categories.items()},
+        return {  # lists, since the order of columns counts and that of a JSON object's keys does not
+            "numbers": [[name, kind] for name, kind in self.numbers.items()], "missing": sorted(self.missing),
+            "categories": [[name, list(known)] for name, known in self.categories.items()],
         }  # fmt: skip
 
     @classmethod
     def of_json(cls, raw: Mapping[str, Any]) -> "Codebook":
         """The codebook that `to_json` wrote down."""
-        categories = {name: tuple(known) for name, known in raw["categories"].items()}
+        categories = {name: tuple(known) for name, known in raw["categories"]}
         return cls(dict(raw["numbers"]), categories, frozenset(raw["missing"]))
 
 

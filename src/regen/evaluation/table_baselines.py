@@ -9,6 +9,7 @@ from regen.core.errors import EvaluationError
 from regen.data.raw import spread
 from regen.data.tables import Table
 from regen.evaluation.anomaly import Vectors, isolation_forest, nearest_neighbours
+from regen.evaluation.ecod import ecod
 from regen.evaluation.ranking import Scores
 from regen.evaluation.utility import fitted_trees, inputs_of
 
@@ -41,23 +42,6 @@ def vectors(tables: Sequence[Table]) -> list[Vectors]:
         )
         for numbers, gaps, table in zip(filled, missing, tables, strict=True)
     ]
-
-
-def ecod(train: Vectors, test: Vectors, seed: int) -> Scores:
-    """ECOD (Li et al., 2022): how far out in the tails of each input, as nats of the training rows' distribution.
-
-    The largest of three sums over the inputs: of left tails, of right tails, and of the tail that the skew points to.
-    """
-    below, above, skewed = (np.zeros(len(test)) for _ in range(3))
-    for column, asked in zip(np.sort(train, axis=0).T, test.T, strict=True):
-        n = len(column)
-        left = -np.log(np.maximum(np.searchsorted(column, asked, "right"), 0.5) / n)
-        right = -np.log(np.maximum(n - np.searchsorted(column, asked, "left"), 0.5) / n)
-        below, above = below + left, above + right
-        centred = column - column.mean()
-        skewed = skewed + (left if np.mean(centred**3) < 0 else right)
-    found: Scores = np.maximum(np.maximum(below, above), skewed)
-    return found
 
 
 def neighbours(train: Vectors, test: Vectors, seed: int) -> Scores:

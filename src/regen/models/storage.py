@@ -1,5 +1,6 @@
 """Models on disk: weights as safetensors beside a config.json that our own factory rebuilds them from; never a pickle."""
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -10,22 +11,30 @@ from torch import nn
 
 from regen.core import files
 from regen.core.errors import DataError
-from regen.models.extractor import Extractor
-from regen.models.gan import Discriminator, Generator
-from regen.models.reward import RewardEnsemble
-from regen.models.table_gan import TableDiscriminator, TableGenerator
-from regen.models.table_vae import TableVae
-from regen.models.vae import Vae
 
-KINDS: dict[str, type[nn.Module]] = {
-    "vae": Vae, "generator": Generator, "discriminator": Discriminator, "extractor": Extractor,
-    "judge": Extractor, "reward": RewardEnsemble, "table_vae": TableVae,
-    "table_generator": TableGenerator, "table_discriminator": TableDiscriminator,
+KINDS: dict[str, str] = {
+    "vae": "vae.Vae", "generator": "gan.Generator", "discriminator": "gan.Discriminator", "extractor": "extractor.Extractor",
+    "judge": "extractor.Extractor", "reward": "reward.RewardEnsemble", "table_vae": "table_vae.TableVae",
+    "table_generator": "table_gan.TableGenerator", "table_discriminator": "table_gan.TableDiscriminator",
 }  # fmt: skip
+"""The class of each kind of network, as module and name: imported when asked for, so that a packaged model of images needs
+nothing that tables do."""
+
+
+def network(kind: str) -> type[nn.Module]:
+    """The class of a kind of network.
+
+    Example:
+        >>> network("vae").__name__
+        'Vae'
+    """
+    module, name = KINDS[kind].split(".")
+    found: type[nn.Module] = getattr(import_module(f"regen.models.{module}"), name)
+    return found
 
 
 def save(folder: Path, kind: str, module: nn.Module, **arguments: Any) -> None:
-    """Writes `module`, which `KINDS[kind](**arguments)` rebuilds, to KIND.safetensors and KIND.json in `folder`."""
+    """Writes `module`, which `network(kind)(**arguments)` rebuilds, to KIND.safetensors and KIND.json in `folder`."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
     with files.replacing(folder / f"{kind}.safetensors") as temporary:
         save_file(tensors, temporary)
@@ -43,7 +52,7 @@ def load(folder: Path, kind: str) -> Any:
         if "shape" in arguments:
             arguments["shape"] = tuple(arguments["shape"])
         with torch.random.fork_rng(devices=[]):
-            module = KINDS[kind](**arguments)
+            module = network(kind)(**arguments)
         module.load_state_dict(load_file(folder / f"{kind}.safetensors"))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:160]

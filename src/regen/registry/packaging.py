@@ -1,6 +1,7 @@
 """Trained networks as MLflow models: safetensors and config under a models-from-code pyfunc, our code bundled."""
 
 import shutil
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -49,7 +50,7 @@ def log_model(run: Run, kind: str, name: str, folder: Path, shape: tuple[int, in
                 name=name,
                 python_model=str(Path(__file__).with_name(f"{kind}_model.py")),
                 artifacts={"model": str(model)},
-                code_paths=[str(_code(Path(temporary)))],
+                code_paths=[str(code(Path(temporary)))],
                 signature=_signature(kind, shape, folder),
                 input_example=_example(kind, shape),
                 pip_requirements=list(REQUIREMENTS),
@@ -57,10 +58,11 @@ def log_model(run: Run, kind: str, name: str, folder: Path, shape: tuple[int, in
     return str(info.model_uri)
 
 
-def _code(temporary: Path) -> Path:
+def code(temporary: Path, parts: tuple[str, ...] = ("core", "models")) -> Path:
+    """A copy of the parts of our own code that a package needs."""
     source = Path(regen.__file__).parent
     target = temporary / "code" / "regen"
-    for part in ("core", "models"):
+    for part in parts:
         shutil.copytree(source / part, target / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(source / "__init__.py", target)
     return target
@@ -109,8 +111,17 @@ def load_network(kind: str, source: str) -> Any:
     Raises:
         RegistryError: there is no such model, or its files are gone or damaged.
     """
+    return whole(source, lambda folder: storage.load(folder, NETWORK[kind]))
+
+
+def whole(source: str, load: Callable[[Path], Any]) -> Any:
+    """What `load` makes of the files behind a registered model's address.
+
+    Raises:
+        RegistryError: there is no such model, or its files are gone or damaged.
+    """
     try:
-        return storage.load(_artifacts(source), NETWORK[kind])
+        return load(artifacts(source))
     except DataError as error:
         reason = str(error).partition(";")[0]
         raise RegistryError(
@@ -125,7 +136,7 @@ def shape_of(kind: str, source: str) -> tuple[int, int, int]:
     Raises:
         RegistryError: there is no such model, or its files are gone.
     """
-    arguments = files.read_json(_artifacts(source) / f"{NETWORK[kind]}.json")["arguments"]
+    arguments = files.read_json(artifacts(source) / f"{NETWORK[kind]}.json")["arguments"]
     channels, height, width = arguments["shape"]
     return int(channels), int(height), int(width)
 
@@ -136,12 +147,17 @@ def fetch(source: str, into: Path) -> None:
     Raises:
         RegistryError: there is no such model, or its files are gone.
     """
-    for file in _artifacts(source).iterdir():
+    for file in artifacts(source).iterdir():
         if file.name != CARD:
             shutil.copy(file, into)
 
 
-def _artifacts(source: str) -> Path:
+def artifacts(source: str) -> Path:
+    """The folder of what was logged of a registered model.
+
+    Raises:
+        RegistryError: there is no such model, or its files are gone.
+    """
     import mlflow
 
     with speaking_plainly(f"loading {source}"):

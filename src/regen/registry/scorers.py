@@ -1,7 +1,8 @@
 """Registered models that say how unlike their training data a row is, whatever they are, loaded as consumers load them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -11,6 +12,8 @@ from regen.core.errors import RegistryError
 from regen.registry.tracking import speaking_plainly
 from regen.registry.versions import Version
 
+HISTORY = "history"
+"""The parameter by which a model of rows is told of files with their past, one a line."""
 SCORE, FLAG, COLUMNS = "anomaly_score", "is_anomaly", "top_columns"
 """What a model of anomalies gives for each row: a number, higher for stranger; whether it is over the threshold; and, where
 it can tell, the columns that say so."""
@@ -50,11 +53,14 @@ class Registered:
     shape: tuple[int, int, int] | None
     columns: Mapping[str, ColumnType]
     tells_columns: bool
+    history: tuple[str, ...] = ()
+    """Files of earlier rows that a model of rows looks back on; those kept with it if empty."""
 
     def predict(self, rows: np.ndarray | pd.DataFrame) -> Mapping[str, Any]:
         """Score and flag of each image or row, and its top columns if it tells them."""
+        params = {"params": {HISTORY: "\n".join(self.history)}} if self.history else {}
         with speaking_plainly(f"scoring with {self.version.model} {self.version.number}"):
-            given = self.model.predict(rows)
+            given = self.model.predict(rows, **params)
         found: Mapping[str, Any] = {name: given[name].tolist() for name in given} if _is_frame(given) else given
         return found
 
@@ -63,8 +69,11 @@ def _is_frame(given: object) -> bool:
     return isinstance(given, pd.DataFrame)
 
 
-def open_scorer(version: Version) -> Registered:
+def open_scorer(version: Version, history: Sequence[Path] = ()) -> Registered:
     """Loads a registered version that gives anomaly scores.
+
+    Args:
+        history: files of earlier rows, for a model that looks back on the past of those it scores.
 
     Raises:
         RegistryError: it gives none, or its files are gone or damaged.
@@ -81,4 +90,6 @@ def open_scorer(version: Version) -> Registered:
     shape = tuple(map(int, signature.inputs.inputs[0].shape[1:])) if tensors else None
     columns = {} if tensors else {spec.name: TYPES.get(spec.type.name, "text") for spec in signature.inputs.inputs}
     assert shape is None or len(shape) == 3  # images are n h w c
-    return Registered(version, model, shape, columns, COLUMNS in given)
+    looks_back = signature.params is not None and HISTORY in [spec.name for spec in signature.params.params]
+    past = tuple(map(str, history)) if looks_back else ()
+    return Registered(version, model, shape, columns, COLUMNS in given, past)

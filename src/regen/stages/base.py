@@ -31,6 +31,8 @@ READS: dict[str, tuple[str, ...]] = {
     "promote": ("gate",),
 }
 """The sections of the project file that each stage reads, in the order the stages run; all read the project's name."""
+TABLE_READS: dict[str, tuple[str, ...]] = {"train_vae": ("tables.vae",), "train_gan": ("tables.gan",)}
+"""What the stages read in the project file of a table, where that differs; `prepare` reads the rest of `tables` too."""
 AFTER: dict[str, tuple[str, ...]] = {
     "prepare": (),
     "train_extractor": ("prepare",),
@@ -41,6 +43,8 @@ AFTER: dict[str, tuple[str, ...]] = {
     "promote": ("register",),
 }
 """The stages whose results each stage reads."""
+NOT_OF_TABLES = "train_extractor"
+"""The stage that has nothing to do in a project of a table: its figures need no space of features."""
 SEEDLESS = ("prepare", "train_extractor")
 """The stages that the project's seed does not touch, so that models of every seed meet the same rows in the same space."""
 
@@ -112,13 +116,21 @@ class Context:
             DeviceError: the device that was asked for is not there.
         """
         dump, common = self.config.model_dump(mode="json"), self.common(seeded=stage not in SEEDLESS)
-        sections = {section: dump[section] for section in READS[stage]}
+        sections = {section: _section(dump, section) for section in self.reads(stage)}
         if stage == "prepare" and self.config.data.is_table:
-            sections["tables"] = dump["tables"]
+            sections["tables"] = {key: value for key, value in dump["tables"].items() if key not in ("vae", "gan")}
             sections["schema"] = files.sha256(self.schema_path) if self.schema_path.is_file() else None
         if stage.startswith("train_"):  # a loop inspects its model at each checkpoint, and may act on what it sees
             sections["inspected"] = dump["training"]["checkpoint_every_images"]
-        return files.digest([stage, common, sections, [self.key(before) for before in AFTER[stage]]])
+        return files.digest([stage, common, sections, [self.key(before) for before in self.after(stage)]])
+
+    def reads(self, stage: str) -> tuple[str, ...]:
+        """The sections of the project file that the stage reads, dotted."""
+        return (TABLE_READS if self.config.data.is_table else READS).get(stage, READS[stage])
+
+    def after(self, stage: str) -> tuple[str, ...]:
+        """The stages whose results the stage reads."""
+        return tuple(name for name in AFTER[stage] if not (self.config.data.is_table and name == NOT_OF_TABLES))
 
     @property
     def device(self) -> str:
@@ -156,6 +168,13 @@ class Context:
     def progress(self) -> Progress:
         """Whoever shows progress in this process."""
         return current()
+
+
+def _section(dump: dict[str, Any], dotted: str) -> Any:
+    """The part of a configuration with this dotted name."""
+    for part in dotted.split("."):
+        dump = dump[part]
+    return dump
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,9 @@ from regen.registry.promotion import Event
 from regen.registry.versions import Version
 from regen.stages.base import jsonable
 
-SHOWN = ("test/anomaly_auc", "test/anomaly_ap", "test/frechet_distance", "test/accuracy")
+SHOWN = (
+    "test/anomaly_auc", "test/anomaly_ap", "test/frechet_distance", "test/column_shapes", "test/utility_auc", "test/accuracy",
+)  # fmt: skip
 
 
 def promote_by_hand(workspace: Workspace, model: str, number: int, by: str, reason: str, *, force: bool) -> Event:

@@ -44,7 +44,7 @@ def champions(context: Context) -> dict[str, int | None]:
 
 
 def evaluate(context: Context) -> Outcome:
-    """Writes evaluation.json, metrics.json, reference.npz, plots/*.csv, samples.png and report.html.
+    """Writes evaluation.json, metrics.json, plots/*.csv and report.html, and of images reference.npz and samples.png.
 
     Raises:
         EvaluationError: a figure cannot be computed.
@@ -54,6 +54,8 @@ def evaluate(context: Context) -> Outcome:
 
     def still_holds(out: Path) -> bool:
         found = files.read_json(out / "evaluation.json")
+        if context.config.data.is_table:
+            return bool(found["against"] == against)
         return bool(
             found["against"] == against
             and found["extractor"]["sha256"] == freeze.record(context)["sha256"]
@@ -64,7 +66,12 @@ def evaluate(context: Context) -> Outcome:
         context.progress.say(
             "  evaluate: measuring the candidates" + (" and the champions" if any(against.values()) else "")
         )
-        _evaluate(context, against, out)
+        if context.config.data.is_table:
+            from regen.stages.tables.evaluate import evaluate as evaluate_table
+
+            evaluate_table(context, against, out)
+        else:
+            _evaluate(context, against, out)
 
     return perform(context, "evaluate", body, still_holds)
 

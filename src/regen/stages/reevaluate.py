@@ -128,6 +128,12 @@ def reevaluate(
     subjects = [find(name) for name in (reference, against) if name is not None]
     context = Context(workspace, _project(workspace, subjects, config))
     prepare(context)
+    if context.config.data.is_table:
+        from regen.stages.tables.reevaluate import reevaluate_rows
+
+        for subject in subjects:
+            _require_unseen(subject, context.config)
+        return reevaluate_rows(context, subjects, n, out, record=record)
     dataset = prepared(context)
     for subject in subjects:
         require_fit(subject, dataset, context.config)
@@ -149,7 +155,7 @@ def reevaluate(
         context.config.evaluation.confidence, _lines(scored, context.config.evaluation),
     )  # fmt: skip
     if record:
-        found = replace(found, run=_record(context, found))
+        found = replace(found, run=record_lines(context, found))
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         files.write_json(out / "evaluation.json", found.to_json())
@@ -322,7 +328,8 @@ def _lines(scored: list[Measured], rules: EvaluationConfig) -> tuple[Line, ...]:
     )
 
 
-def _record(context: Context, found: Reevaluation) -> str:
+def record_lines(context: Context, found: Reevaluation) -> str:
+    """The MLflow run that now holds the figures."""
     tags = {
         "regen.evaluates": found.model, "regen.against": found.against or "",
         **{f"regen.judged_by.{name}": str(value) for name, value in found.judged_by.items()},

@@ -7,11 +7,13 @@ from regen.core import files
 from regen.core.workspace import Workspace
 from regen.evaluation.report import LABELS, frechet_note
 from regen.registry import packaging, tracking, versions
+from regen.registry.tracking import Run
 from regen.registry.versions import Version
 from regen.stages import earlier, evaluate, train
 from regen.stages.base import Context, Outcome, perform
 from regen.stages.evaluate import KINDS, estimates
 from regen.stages.prepare import dataset as prepared
+from regen.stages.prepare import table as prepared_table
 
 USES = {
     "vae": "Reconstructs images and flags those unlike its training rows.",
@@ -51,8 +53,10 @@ def _register(context: Context, kind: str, prefect_run: str) -> Version:
         for name, estimate in measured.items()
         for suffix, value in (("", estimate.value), ("_low", estimate.low), ("_high", estimate.high))
     })  # fmt: skip
-    reference = evaluate.REFERENCES[kind]
-    left = ("report.html", "evaluation.json", "samples.png", f"{reference}.npz", f"{reference}.json")
+    left = ["report.html", "evaluation.json"]
+    if not config.data.is_table:
+        reference = evaluate.REFERENCES[kind]
+        left += ["samples.png", f"{reference}.npz", f"{reference}.json"]
     run.log_files({results / name: "evaluation" for name in left})
     run.tag({"regen.prefect_run": prefect_run} if prefect_run else {})
     warnings = "; ".join(found["models"][kind]["warnings"])
@@ -63,11 +67,27 @@ def _register(context: Context, kind: str, prefect_run: str) -> Version:
         versions.tag(version, measured_by)
         return version
     tags = train.lineage(context, kind) | measured_by | {"regen.run": run.id, "regen.prefect_run": prefect_run}
-    card = model_card(context, kind, found, tags)
-    uri = packaging.log_model(
-        run, kind, config.model_name(kind), context.results(f"train_{kind}"), prepared(context).shape, card
-    )
+    uri, card = (_log_table if config.data.is_table else _log)(context, kind, run, found, tags)
     return versions.register(config.model_name(kind), kind, run, uri, key, tags, card)
+
+
+def _log(context: Context, kind: str, run: Run, found: dict[str, Any], tags: dict[str, str]) -> tuple[str, str]:
+    """The logged model's address, and its card."""
+    card = model_card(context, kind, found, tags)
+    results, shape = context.results(f"train_{kind}"), prepared(context).shape
+    return packaging.log_model(run, kind, context.config.model_name(kind), results, shape, card), card
+
+
+def _log_table(context: Context, kind: str, run: Run, found: dict[str, Any], tags: dict[str, str]) -> tuple[str, str]:
+    """The same of a table's model."""
+    from regen.registry.table_packaging import log_table_model
+    from regen.stages.tables import card as table_card
+    from regen.stages.tables.rows import TableRows
+
+    config, rows = context.config, TableRows(prepared_table(context), context.config)
+    card, results = table_card.model_card(config, kind, found, tags), context.results(f"train_{kind}")
+    uri = log_table_model(run, kind, config.model_name(kind), results, rows.raw_schema, rows.synthesised, card)
+    return uri, card
 
 
 def model_card(context: Context, kind: str, found: dict[str, Any], tags: dict[str, str]) -> str:

@@ -1,8 +1,12 @@
-"""Draws images from a registered model into a grid or a folder."""
+"""Draws from a registered model: images into a grid or a folder, rows into a table."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+import yaml
 
 from regen.core import files
 from regen.core.errors import ConfigError, RegistryError, writes_to
@@ -12,6 +16,63 @@ from regen.models.gan import position_of
 from regen.models.networks import to_pixels
 from regen.registry import packaging, tracking, versions
 from regen.registry.versions import Version
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What was drawn, and where it lies."""
+
+    version: Version
+    out: Path
+    what: str
+    """images or rows."""
+
+
+def sample(
+    workspace: Workspace, reference: str, n: int, seed: int, out: Path | None, wanted: str | None, given: Sequence[str]
+) -> Drawn:
+    """Draws `n` images or rows, as the model makes them.
+
+    Args:
+        out: where to; named after the model if left out.
+        wanted: the class that all images shall be of.
+        given: COLUMN=VALUE, which all rows shall have.
+
+    Raises:
+        RegistryError: there is no such model, or it makes nothing.
+        ConfigError: `out` ends as another kind of file, or what was asked for cannot be given.
+    """
+    from regen.stages.tables.models import is_of_rows, sample_rows
+
+    tracking.open_store(workspace)
+    version, name = versions.resolve(reference), reference.replace("@", "-").replace("/", "-")
+    if not is_of_rows(version):
+        if given:
+            raise ConfigError(
+                f"{version.model} makes images, which have no columns to be given; --class asks for one class"
+            )
+        out = out or Path(f"{name}.png")
+        return Drawn(sample_images(workspace, reference, n, seed, out, wanted), out, "images")
+    if wanted is not None:
+        raise ConfigError(f"{version.model} makes rows; --given COLUMN=VALUE asks for a value")
+    out = out or Path(f"{name}.csv")
+    sample_rows(version, n, seed, out, parse_given(given))
+    return Drawn(version, out, "rows")
+
+
+def parse_given(words: Sequence[str]) -> Mapping[str, Any]:
+    """Columns to their values, from COLUMN=VALUE.
+
+    Raises:
+        ConfigError: a word has no =.
+
+    Example:
+        >>> parse_given(["fraud=1", "trade=travel"])
+        {'fraud': 1, 'trade': 'travel'}
+    """
+    if wrong := [word for word in words if not word.partition("=")[1]]:
+        raise ConfigError(f"--given {wrong[0]} gives no value; write COLUMN=VALUE, such as fraud=1")
+    return {name: yaml.safe_load(value) for name, _, value in (word.partition("=") for word in words)}
 
 
 def sample_images(

@@ -26,8 +26,10 @@ from regen.core.workspace import Workspace
 from regen.data.folder import read_image
 from regen.data.raw import spread
 from regen.data.shards import ImageFiles, TableFile, fitted, open_input
+from regen.data.table_sources import ROWS
 from regen.registry import scorers, tracking, versions
 from regen.registry.scorers import COLUMNS, FLAG, SCORE, Scorer
+from regen.registry.versions import Version
 from regen.stages.progress import Watch
 
 SUFFIXES = (".parquet", ".csv")
@@ -81,7 +83,7 @@ def score(workspace: Workspace, source: Path, reference: str, output: Path, shar
     tracking.open_store(workspace)
     version = versions.resolve(reference)
     given = open_input(source)
-    scorer = scorers.open_scorer(version)
+    scorer = scorers.open_scorer(version, _past(workspace, version, given))
     require_fit(scorer, given, source, f"{version.model} {version.number}")
     plan = {
         "model": version.model, "version": version.number, "key": version.key, "input": given.identity,
@@ -89,6 +91,17 @@ def score(workspace: Workspace, source: Path, reference: str, output: Path, shar
     }  # fmt: skip
     with workspace.lock(f"score-{files.digest(str(output.resolve()))[:16]}"):
         return run(given, scorer, plan, source, output, watch)
+
+
+def _past(workspace: Workspace, version: Version, given: ImageFiles | TableFile) -> list[Path]:
+    """The files on whose rows those of a table look back: the project's data, if it is here, and the input itself.
+
+    Later rows do no harm, so a score does not depend on the size of a shard.
+    """
+    if isinstance(given, ImageFiles):
+        return []
+    known = workspace.data(version.tags.get("regen.project", "")) / ROWS
+    return [*([known] if known.is_file() else []), given.path.resolve()]
 
 
 def require_fit(scorer: Scorer, given: ImageFiles | TableFile, source: Path, called: str) -> None:

@@ -1,10 +1,12 @@
 """What a run came to, for the terminal, for machines and for Prefect's page."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from regen.evaluation.intervals import Estimate
 from regen.evaluation.report import LABELS, comparison_table, frechet_note
+from regen.evaluation.report_tables import say
 from regen.registry import approvals
 from regen.registry.approvals import State
 from regen.registry.versions import CHAMPION
@@ -49,7 +51,7 @@ class Summary:
     report: str
     """Path of the report."""
     note: str
-    """What the Fréchet distances are measured in, and what real rows reach."""
+    """What the figures are measured in or on, and what to hold them against."""
     models: tuple[ModelSummary, ...]
 
     @property
@@ -92,8 +94,13 @@ def summarise(context: Context, *, reused: bool) -> Summary:
     report = context.workspace.outputs(context.config.project) / "evaluate" / "report.html"
     return Summary(
         context.config.project, context.data_version, context.fingerprint, reused,
-        str(report.relative_to(context.workspace.root)), frechet_note(found), tuple(models),
+        str(report.relative_to(context.workspace.root)), note(found), tuple(models),
     )  # fmt: skip
+
+
+def note(found: Mapping[str, Any]) -> str:
+    """What the figures are measured in or on, and what to hold them against."""
+    return str(found["note"]) if "note" in found else frechet_note(found)
 
 
 def find_finished(context: Context) -> Summary | None:
@@ -112,10 +119,20 @@ def find_finished(context: Context) -> Summary | None:
 def report_markdown(context: Context) -> str:
     """The figures as Prefect's page shows them."""
     found = evaluate.result(context)
+    path = context.results("evaluate") / "report.html"
+    whole = f"The whole report: `{path}`, and in both MLflow runs."
+    if context.config.data.is_table:
+        lines = ["| figure | VAE | GAN |", "|---|---|---|"]
+        both = [found["models"][kind]["estimates"] for kind in ("vae", "gan")]
+        lines += [
+            f"| {label} | {' | '.join(say(one[name]) if name in one else '–' for one in both)} |"
+            for name, label in LABELS.items()
+            if any(name in one for one in both)
+        ]
+        return "\n".join(["# Anomaly detection and synthesis", "", *lines, "", note(found), "", whole, ""])
     lines = ["| question | GAN | VAE | perfect |", "|---|---|---|---|"]
     lines += [f"| {' | '.join(row)} |" for row in comparison_table(found)]
-    path = context.results("evaluate") / "report.html"
-    return "\n".join(["# GAN versus VAE", "", *lines, "", f"The whole report: `{path}`, and in both MLflow runs.", ""])
+    return "\n".join(["# GAN versus VAE", "", *lines, "", whole, ""])
 
 
 def summary_markdown(summary: Summary) -> str:

@@ -27,6 +27,8 @@ from regen.registry.tracking import Run
 from regen.stages import freeze, progress
 from regen.stages.base import Context, Outcome, perform
 from regen.stages.prepare import dataset as prepared
+from regen.stages.prepare import table as prepared_table
+from regen.stages.tables import train as table_loops
 from regen.training import extractor, gan, vae
 from regen.training.checkpoints import Checkpoints
 from regen.training.rows import Rows
@@ -101,7 +103,8 @@ def lineage(context: Context, kind: str) -> dict[str, str]:
         "regen.project": context.config.project,
         "regen.seed": str(context.config.seed),
         "regen.split": train_from(context.config),
-        "regen.recipe": files.digest(context.config.model_dump(mode="json")[kind]),
+        "regen.recipe": files.digest(context.config.recipe(kind).model_dump(mode="json")),
+        "regen.of": "rows" if context.config.data.is_table else "images",
         "regen.data": context.data_version,
         "regen.git": tracking.git_commit(context.workspace.root),
         "regen.device": context.config.training.device,
@@ -117,7 +120,8 @@ def train_from(config: Config) -> str:
 def parameters(config: Config, kind: str) -> dict[str, object]:
     """The part of the configuration that shapes this training, dotted."""
     dump: dict[str, Any] = config.model_dump(mode="json")
-    sections = {section: dump[section] for section in (kind, "data", "training")}
+    name = f"tables.{kind}" if config.data.is_table else kind
+    sections = {name: config.recipe(kind).model_dump(mode="json"), "data": dump["data"], "training": dump["training"]}
     return {"seed": config.seed} | {
         f"{s}.{key}": value for s, values in sections.items() for key, value in values.items()
     }
@@ -153,6 +157,8 @@ def _follow(fabric: Any, context: Context, kind: str) -> Outcome:
 
 
 def _train_once(context: Context, kind: str, launched: Any = None) -> Outcome:
+    if kind == "extractor" and context.config.data.is_table:
+        return table_loops.nothing_to_do(context)
     if kind == "extractor":
         return _train_extractor_once(context, launched)
     return perform(context, f"train_{kind}", lambda work, out: _train(context, kind, work, out, launched))
@@ -198,7 +204,10 @@ def _train_here(fabric: Any, context: Context, kind: str, run: Run, work: Path, 
     prepare_process(config.training.threads)
     with Recorder(run) as recorder:
         watcher = Watcher(context, kind, run, recorder) if fabric is None or fabric.global_rank == 0 else Silent()
-        return LOOPS[kind](config, prepared(context), Runtime.of(config.training, watcher, checkpoints, fabric), out)
+        runtime = Runtime.of(config.training, watcher, checkpoints, fabric)
+        if config.data.is_table:
+            return table_loops.LOOPS[kind](config, prepared_table(context), runtime, out)
+        return LOOPS[kind](config, prepared(context), runtime, out)
 
 
 def _train_in_processes(fabric: Any, context: Context, kind: str, run: Run, work: Path, out: Path) -> Curve:

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from regen.core import config
 from regen.core.config import Config, load, parse
 from regen.core.errors import ConfigError
+from regen.core.sections.models import VaeConfig
 
 
 @pytest.fixture
@@ -280,3 +281,12 @@ def test_the_nearest_of_several_namesakes_shares_the_most_sections() -> None:
 def test_what_no_memory_could_hold_is_refused_before_anything_is_trained(key: str) -> None:
     with pytest.raises(ConfigError, match=rf"evaluation\.{key}: input should be less than or equal to"):
         parse({"project": "digits", "evaluation": {key: 10**9}})
+
+
+def test_a_table_has_models_of_its_own_and_settings_of_others_are_refused() -> None:
+    config = parse({"project": "payments", "data": {"source": "transactions"}, "tables": {"vae": {"rows": 5}}})
+
+    assert config.recipe("vae") == config.tables.vae
+    assert parse({"project": "digits"}).recipe("vae") == VaeConfig()
+    with pytest.raises(ConfigError, match=r"the section vae is of images, and the source is a table; set tables\.vae"):
+        parse({"project": "payments", "data": {"source": "transactions"}, "vae": {"images": 5}})

@@ -7,7 +7,7 @@ import pytest
 from regen.core.errors import EvaluationError
 from regen.core.sections.evaluation import EvaluationConfig
 from regen.data.tables import Table, encode
-from regen.evaluation.table_baselines import FIGHT, ecod, supervised, vectors
+from regen.evaluation.table_baselines import FIGHT, supervised, vectors
 from regen.evaluation.table_measure import (
     RealRows,
     TestRows,
@@ -113,12 +113,6 @@ def test_every_baseline_finds_what_lies_far_out_and_the_supervised_one_what_it_w
 
     assert set(found) == {"isolation forest", "ECOD", "kNN", FIGHT}
     assert all(one.figures["anomaly_auc"].point > 0.9 for one in found.values())
-
-
-def test_ecod_of_one_input_is_its_rarer_tail() -> None:
-    train = np.arange(1.0, 11.0)[:, None]
-
-    assert ecod(train, np.array([[10.0], [5.0]]), 0).tolist() == pytest.approx([np.log(10), -np.log(0.5)])
 
 
 def test_missing_numbers_stand_at_the_median_and_are_told() -> None:

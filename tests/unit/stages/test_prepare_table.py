@@ -57,7 +57,7 @@ def test_an_edited_schema_prepares_anew_and_another_budget_does_not(
     versions.pull(context.workspace, "payments", context.config.data)
     before = context.key("prepare")
 
-    assert open_table({"vae.images": "640"}).key("prepare") == before
+    assert open_table({"tables.vae.rows": "640"}).key("prepare") == before
     assert open_table({"tables.windows_days": "[1]"}).key("prepare") != before
     path = root / "schemas" / "payments.yaml"
     path.write_text(path.read_text().replace("label_delay_days: 7", "label_delay_days: 3"))

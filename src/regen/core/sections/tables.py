@@ -5,6 +5,8 @@ from typing import Annotated
 from pydantic import Field
 
 from regen.core.sections.base import Count, Positive, Section, Share
+from regen.core.sections.table_gan import TableGanConfig
+from regen.core.sections.table_vae import TableVaeConfig
 
 TABLE_SOURCES = ("transactions", "table", "sql")
 """What `data.source` says up to a colon when the rows are those of a table."""
@@ -46,7 +48,7 @@ class SimulatorConfig(Section):
 
 
 class TablesConfig(Section):
-    """How a table's rows are checked, what is computed from their past, and by which columns."""
+    """How a table's rows are checked, what is computed from their past, by which columns, and the two models of them."""
 
     schema_file: str | None = None
     """The YAML file that `regen data schema` wrote and you may have edited; schemas/PROJECT.yaml when absent."""
@@ -58,3 +60,5 @@ class TablesConfig(Section):
     """Whether the hour, weekend and night of the time column become columns of their own."""
     max_bad_share: Share = 0.01
     """Largest share of rows that fail the schema; up to it they are set aside with the reason, beyond it preparing fails."""
+    vae: TableVaeConfig = TableVaeConfig()
+    gan: TableGanConfig = TableGanConfig()

@@ -1,0 +1,91 @@
+"""The trained models of a table, from a stage's results or from the registry, and rows drawn from them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from regen.core import files
+from regen.core.errors import ConfigError
+from regen.data.tables import Table
+from regen.models import storage
+from regen.models.cells import Cells
+from regen.models.table_scorer import TableScorer
+from regen.registry import packaging
+from regen.registry.versions import Version
+
+GENERATOR, DISCRIMINATOR = "table_generator", "table_discriminator"
+ENDINGS = (".csv", ".parquet")
+
+
+def load_model(kind: str, folder: Path) -> Any:
+    """The VAE with all that scoring needs, or the generator.
+
+    Raises:
+        DataError: a file is missing or damaged.
+    """
+    return TableScorer.load(folder) if kind == "vae" else storage.load(folder, GENERATOR)
+
+
+def registered(kind: str, source: str) -> Any:
+    """The same of the model at a registered address.
+
+    Raises:
+        RegistryError: there is no such model, or its files are gone or damaged.
+    """
+    return packaging.whole(source, lambda folder: load_model(kind, folder))
+
+
+def is_of_rows(version: Version) -> bool:
+    """Whether a registered model is of rows, not of images."""
+    return version.tags.get("regen.of") == "rows"
+
+
+def sample_rows(version: Version, n: int, seed: int, out: Path, given: Mapping[str, Any]) -> None:
+    """Writes `n` synthetic rows to a CSV or Parquet file.
+
+    Args:
+        given: values of columns that all of them shall have.
+
+    Raises:
+        ConfigError: `out` ends as another kind of file, or a column cannot be given.
+        RegistryError: the model's files are gone or damaged.
+    """
+    if not out.name.lower().endswith(ENDINGS):
+        raise ConfigError(
+            f"--out {out} ends in {out.suffix or 'nothing'}; name a file that ends in {' or '.join(ENDINGS)}"
+        )
+    model, rng = registered(version.kind, version.uri), torch.Generator().manual_seed(seed)
+    of_gan = version.kind == "gan"
+    frame = model.sample(n, rng, given or None) if of_gan else _of_vae(model, n, rng, given, version.model)
+    with files.replacing(out) as temporary:
+        if out.suffix.lower() == ".csv":
+            frame.to_csv(temporary, index=False)
+        else:
+            frame.to_parquet(temporary, index=False)
+
+
+def _of_vae(scorer: TableScorer, n: int, rng: torch.Generator, given: Mapping[str, Any], called: str) -> pd.DataFrame:
+    """Rows of a VAE, whose given columns were decided when it was trained."""
+    book, cells = scorer.book, None
+    wanted = tuple(book.columns[place] for place in scorer.vae.layout.given)
+    if set(given) - set(wanted):
+        raise ConfigError(
+            f"{called} was trained with {', '.join(wanted) or 'no columns'} given (tables.vae.given), and {', '.join(given)} "
+            "were asked for; ask the GAN, of which any column can be given"
+        )
+    if given:
+        cells = scorer.vae.sample(n, rng)  # columns of which nothing was said are drawn
+        table = _table(cells, scorer)
+        frame = book.frame(table).assign(**dict(given))
+        cells = scorer.cells(frame)
+    return book.frame(_table(scorer.vae.sample(n, rng, cells), scorer))
+
+
+def _table(cells: Cells, scorer: TableScorer) -> Table:
+    book = scorer.book
+    numbers, codes = cells.numbers.double().numpy(), cells.codes.numpy().astype(np.int64)
+    return Table(tuple(book.numbers), numbers, tuple(book.categories), codes, book.sizes)
