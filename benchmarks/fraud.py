@@ -87,8 +87,8 @@ def baselines(payments: Payments, day: int, test: np.ndarray, seed: int) -> dict
     frames = [payments.frame.iloc[rows] for rows in (fit, test)]
     book = Codebook.of(frames, payments.schema.modelled)
     train, asked = (book.table(frame) for frame in frames)
-    own = vectors([train, asked])
-    found = {name: detect(*own, derive(seed, name)) for name, detect in UNSUPERVISED.items()}
+    first, second = vectors([train, asked])
+    found = {name: detect(first, second, derive(seed, name)) for name, detect in UNSUPERVISED.items()}
     known = payments.is_fraud[fit].astype(np.float64)
     return found | {FIGHT: supervised(train, known, asked, derive(seed, FIGHT))}
 

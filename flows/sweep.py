@@ -38,7 +38,7 @@ def runner(workspace: Workspace, plan: Plan, ray: str | None) -> TaskRunner[Any]
     """Who runs the trials: threads, a Ray cluster of this machine's own, or the one at an address."""
     if ray is None:
         return ThreadPoolTaskRunner(max_workers=plan.at_once)
-    from prefect_ray import RayTaskRunner  # type: ignore[import-untyped]
+    from prefect_ray import RayTaskRunner
 
     variables = {
         name: value

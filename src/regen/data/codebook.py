@@ -106,7 +106,7 @@ class Codebook:
 
     def _codes(self, values: "pd.Series[Any]") -> Int64[np.ndarray, " n"]:
         known = self.categories[str(values.name)]
-        codes = pd.Index(known, dtype=object).get_indexer(_texts(values)).astype(np.int64)
+        codes = pd.Index(known, dtype=object).get_indexer(pd.Index(_texts(values))).astype(np.int64)
         codes[values.isna().to_numpy()] = len(known) if values.name in self.missing else UNKNOWN
         return codes
 

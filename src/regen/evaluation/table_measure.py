@@ -114,8 +114,8 @@ def measure_baselines(
     Args:
         known: each training row's label as it is known when training begins; NaN where it is not.
     """
-    own = vectors([train, test])
-    scores = {name: fit(*own, derive(seed, name)) for name, fit in UNSUPERVISED.items()}
+    first, second = vectors([train, test])
+    scores = {name: fit(first, second, derive(seed, name)) for name, fit in UNSUPERVISED.items()}
     if len(np.unique(known[~np.isnan(known)])) > 1:
         scores[FIGHT] = supervised(train, known, test, derive(seed, FIGHT))
     draws, drawn = config.bootstrap_draws, derive(seed, "detection")

@@ -63,7 +63,8 @@ class Mixture(nn.Module):
         squared = torch.linalg.solve_triangular(factors, offsets, upper=False).square().sum(dim=1)
         volumes = factors.diagonal(dim1=1, dim2=2).log().sum(dim=1)
         heights: Tensor = self.weights[used].log() - volumes - size * log(2 * pi) / 2
-        return heights[:, None] - squared / 2
+        found: Tensor = heights[:, None] - squared / 2
+        return found
 
     def draw(self, given: Float[Tensor, "n g"], generator: torch.Generator) -> Float[Tensor, "n d"]:
         """A draw for each row of what is given, on the CPU; the same state gives the same ones."""

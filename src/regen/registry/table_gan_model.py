@@ -29,7 +29,8 @@ class TableGanModel(PythonModel):  # type: ignore[misc]  # MLflow's base is unty
             asked = {name: value for name, value in row.items() if not pd.isna(value)}
             n, rng = int(asked.pop("n")), torch.Generator().manual_seed(int(asked.pop("seed", 0)))
             batches.append(self.generator.sample(n, rng, asked or None))
-        return pd.concat(batches, ignore_index=True)
+        found: pd.DataFrame = pd.concat(batches, ignore_index=True)
+        return found
 
 
 mlflow.models.set_model(TableGanModel())

@@ -112,7 +112,8 @@ class Test:
 
     def real(self, tables: list[Table]) -> RealRows:
         """The real rows among what `encoded` gave."""
-        return RealRows(*tables[1:], label=self.rows.schema.label)
+        _, train, control, test = tables
+        return RealRows(train, control, test, self.rows.schema.label)
 
 
 def _as_table(cells: Cells, like: Table) -> Table:

@@ -59,12 +59,14 @@ class TableRows:
         """1 for an anomaly, 0 for others, −1 where nobody knows; all −1 without a label."""
         if self.schema.label is None:
             return np.full(len(self.taken(split)), table_splits.UNKNOWN)
-        return self.dataset.labels(split)[self.taken(split)]
+        found: Int64[np.ndarray, " n"] = self.dataset.labels(split)[self.taken(split)]
+        return found
 
     def known(self, split: str) -> Float64[np.ndarray, " n"]:
         """The same with NaN where nobody knows."""
         labels = self.labels(split)
-        return np.where(labels == table_splits.UNKNOWN, np.nan, labels)
+        found: Float64[np.ndarray, " n"] = np.where(labels == table_splits.UNKNOWN, np.nan, labels)
+        return found
 
     @cached_property
     def control(self) -> Bool[np.ndarray, " n"]:
@@ -92,7 +94,8 @@ class TableRows:
             return frame
         labels = self.labels(split)
         kept = labels != table_splits.UNKNOWN
-        return frame[kept].assign(**{self.schema.label: labels[kept]}).reset_index(drop=True)
+        found: pd.DataFrame = frame[kept].assign(**{self.schema.label: labels[kept]}).reset_index(drop=True)
+        return found
 
     @cached_property
     def for_gan(self) -> tuple[pd.DataFrame, pd.DataFrame]:
