@@ -186,7 +186,7 @@ def test_a_model_that_is_not_there_is_a_registry_error(store):
 
 def test_damaged_weights_tell_the_way_back(store, monkeypatch, tmp_path):
     (tmp_path / "vae.json").write_text('{"arguments": {"shape": [1, 8, 8]}}')
-    monkeypatch.setattr(packaging, "_artifacts", lambda source: tmp_path)
+    monkeypatch.setattr(packaging, "artifacts", lambda source: tmp_path)
 
     with pytest.raises(
         RegistryError, match=r"the files of models:/some/1 are damaged \(.*; bring mlruns/ back .*rollback"
