@@ -81,26 +81,33 @@ def second_run(first_run: Ran) -> Ran:
     return Ran(first_run.project, first_run.project.regen("run"))
 
 
+def moved(project: Project, root: Path) -> Project:
+    """A copy of a project elsewhere, mended."""
+    copy = Project(root)
+    shutil.copytree(project.root, copy.root, symlinks=True)
+    mended = copy.regen("doctor", "--fix")
+    assert mended.returncode == 0, mended.stdout + mended.stderr
+    return copy
+
+
 @pytest.fixture(scope="session")
-def weak_run(second_run: Ran) -> Ran:
-    """A run with networks that hardly trained, and floors that such networks do not meet."""
+def weak_run(second_run: Ran, tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    """In a copy, a run with networks that hardly trained, and floors that such networks do not meet."""
+    assert second_run.done.returncode == 0, second_run.done.stderr
+    project = moved(second_run.project, tmp_path_factory.mktemp("weak") / "project")
     weak = (
         "vae.images=64", "gan.images=32", "gate.vae.floors={reconstruction_ssim: 0.3}",
         "gate.gan.floors={frechet_distance: 60}",
     )  # fmt: skip
     arguments = [word for setting in weak for word in ("--set", setting)]
-    return Ran(second_run.project, second_run.project.regen("run", *arguments))
+    return Ran(project, project.regen("run", *arguments))
 
 
 @pytest.fixture(scope="module")
 def own_copy(weak_run: Ran, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project with a champion and a rejected version of each model, moved elsewhere and mended, to do things to."""
     assert weak_run.done.returncode == 0, weak_run.done.stderr
-    copy = Project(tmp_path_factory.mktemp("copy") / "project")
-    shutil.copytree(weak_run.project.root, copy.root, symlinks=True)
-    mended = copy.regen("doctor", "--fix")
-    assert mended.returncode == 0, mended.stdout + mended.stderr
-    return copy
+    return moved(weak_run.project, tmp_path_factory.mktemp("copy") / "project")
 
 
 @pytest.fixture

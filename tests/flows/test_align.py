@@ -6,7 +6,7 @@ import shutil
 import pandas as pd
 import pytest
 
-from tests.flows.conftest import Project
+from tests.flows.conftest import moved
 
 QUICK = """\
 reward: {pairs: 6000, width: 4, members: 2}
@@ -21,10 +21,7 @@ align:
 def project(second_run, tmp_path_factory):
     """A project with champions of its own, moved elsewhere and mended, whose tunings are short."""
     assert second_run.done.returncode == 0, second_run.done.stderr
-    copy = Project(tmp_path_factory.mktemp("align") / "project")
-    shutil.copytree(second_run.project.root, copy.root, symlinks=True)
-    mended = copy.regen("doctor", "--fix")
-    assert mended.returncode == 0, mended.stdout + mended.stderr
+    copy = moved(second_run.project, tmp_path_factory.mktemp("align") / "project")
     with (copy.root / "params.yaml").open("a") as file:
         file.write(QUICK)
     return copy

@@ -24,7 +24,7 @@ def test_doctor_finds_all_well(project, regen_json):
 
     assert found["ok"]
     assert {check["check"] for check in found["checks"]} == {
-        "Python", "packages", "device", "disk", "git", "data", "MLflow store", "paths",
+        "Python", "packages", "device", "disk", "git", "data", "results", "MLflow store", "paths", "runs",
     }  # fmt: skip
 
 
