@@ -34,7 +34,9 @@ def test_prefects_pages_ask_this_server(servers):
 
 
 def test_a_worker_serves_each_pool(servers):
-    for pool in ("cpu", "gpu"):
+    pools = {"cpu", "gpu"}
+    until(lambda: pools <= {pool["name"] for pool in servers.prefect("/work_pools/filter", {})}, "the workers' pools")
+    for pool in sorted(pools):
         until(lambda: servers.prefect(f"/work_pools/{pool}/workers/filter", {}), f"a worker of {pool}")  # noqa: B023
 
 

@@ -79,7 +79,7 @@ def test_a_folder_without_a_project_is_said_to_be_none(unchanged, here, tmp_path
         (("rnu",), "did you mean run?"),
         (("data", "pul"), "pull"),
         (("stage", "train-vea"), "train-vae"),
-        (("xyzzy",), "there are: run, stage, data"),
+        (("xyzzy",), "there are: run, ingest, monitor"),
         (("run", "--sett", "a=b"), "--set"),
         (("promote", "digits-vae"), "VERSION"),
         (("promote", "digits-vae", "two"), "two"),
