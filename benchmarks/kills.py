@@ -200,7 +200,9 @@ def kill_server(project: Project, rng: random.Random, seconds: float) -> int:
     killed = 0
     for _ in range(KILLS_A_PROJECT):
         with serving(project) as (server, address):
-            running = project.start("-m", "flows.cli", "run", *CANDIDATE, PREFECT_API_URL=address)
+            running = project.start(
+                "-m", "flows.cli", "run", *CANDIDATE, PREFECT_API_URL=address, PREFECT_CLIENT_MAX_RETRIES="2"
+            )  # a server that is gone for good is otherwise asked again for minutes
             with suppress(subprocess.TimeoutExpired):
                 running.wait(rng.uniform(0, seconds / 2))
             killed += running.poll() is None
