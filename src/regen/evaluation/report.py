@@ -99,20 +99,7 @@ def _triples(rebuilt: Rebuilt) -> UInt8[np.ndarray, "n h w a"]:
 
 def _charts(shown: Exhibits, tables: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, str]]:
     """Title to drawing, for each section that has some."""
-    detection: dict[str, str] = {}
-    if len(shown.scores) > 1:
-        detection["Anomaly scores of test images"] = charts.histogram(
-            shown.scores, "Histogram", "anomaly score", shown.threshold, "threshold"
-        )
-    axes = {
-        "roc": ("ROC: anomalies found, by false alarms", "false_positive_rate", "true_positive_rate"),
-        "precision_recall": ("Precision, by anomalies found", "recall", "precision"),
-    }
-    for table, (title, x, y) in axes.items():
-        if table in tables:
-            series = {str(name): _series(rows, x, y) for name, rows in tables[table].groupby("detector", sort=False)}
-            series["guessing"] = ([0.0, 1.0], [0.0, 1.0] if table == "roc" else _all_alarms(tables[table]))
-            detection[title] = charts.lines(series, title, x.replace("_", " "), y.replace("_", " "), unit_square=True)
+    detection = detection_charts("test images", shown.scores, shown.threshold, tables)
     training = {
         title: charts.lines(
             {name: _series(tables[table], "images", column) for name, column in columns.items()},
@@ -123,12 +110,37 @@ def _charts(shown: Exhibits, tables: Mapping[str, pd.DataFrame]) -> dict[str, di
     return {"detection": detection, "training": training}
 
 
+def detection_charts(
+    rows: str, scores: Mapping[str, Any], threshold: float | None, tables: Mapping[str, pd.DataFrame]
+) -> dict[str, str]:
+    """Title to drawing: the scores of normal and anomalous rows, and the curves of each detector, where there are such.
+
+    Args:
+        rows: what the scored rows are called.
+    """
+    drawn: dict[str, str] = {}
+    if len(scores) > 1:
+        drawn[f"Anomaly scores of {rows}"] = charts.histogram(
+            scores, "Histogram", "anomaly score", threshold, "threshold"
+        )
+    axes = {
+        "roc": ("ROC: anomalies found, by false alarms", "false_positive_rate", "true_positive_rate"),
+        "precision_recall": ("Precision, by anomalies found", "recall", "precision"),
+    }
+    for table, (title, x, y) in axes.items():
+        if table in tables:
+            series = {str(name): _series(found, x, y) for name, found in tables[table].groupby("detector", sort=False)}
+            series["guessing"] = ([0.0, 1.0], [0.0, 1.0] if table == "roc" else _all_alarms(tables[table]))
+            drawn[title] = charts.lines(series, title, x.replace("_", " "), y.replace("_", " "), unit_square=True)
+    return drawn
+
+
 def _series(rows: pd.DataFrame, x: str, y: str) -> tuple[list[float], list[float]]:
     return rows[x].tolist(), rows[y].tolist()
 
 
 def _all_alarms(curve: pd.DataFrame) -> list[float]:
-    """The precision of an alarm for every image, which is the anomalies' share, whatever the recall."""
+    """The precision of an alarm for every row, which is the anomalies' share, whatever the recall."""
     return [float(curve.loc[curve["recall"] == 1, "precision"].min())] * 2
 
 

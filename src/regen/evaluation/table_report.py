@@ -14,7 +14,7 @@ from regen.data.codebook import MISSING, Codebook
 from regen.data.tables import Table
 from regen.evaluation import charts, report_tables, table_charts
 from regen.evaluation.glossary import GLOSSARY
-from regen.evaluation.report import CURVES, LABELS, NAMES, environment
+from regen.evaluation.report import CURVES, LABELS, NAMES, detection_charts, environment
 from regen.evaluation.report_tables import FigureRow, say
 from regen.evaluation.table_measure import RealRows
 
@@ -125,7 +125,10 @@ def _charts(
     worst = sorted(found["columns"], key=lambda column: column["shape"])[:SHOWN_COLUMNS]
     shapes = {f"{column['name']}: {column['shape']:.3f}": _marginal(column["name"], shown) for column in worst}
     drawn = {"columns": shapes, "pairs": _pairs(found), "alerts": _alerts(found), "weeks": _weeks(found)}
-    return drawn | {"detection": _detection(shown, curves), "training": _training(curves)}
+    return drawn | {
+        "detection": detection_charts("test rows", shown.scores, shown.threshold, curves),
+        "training": _training(curves),
+    }
 
 
 def _marginal(name: str, shown: TableExhibits) -> str:
@@ -189,26 +192,6 @@ def _lines(at: list[float], rows: Sequence[Mapping[str, Any]]) -> dict[str, tupl
         for label, key in lines.items()
         if all(row.get(key) is not None for row in rows)
     }
-
-
-def _detection(shown: TableExhibits, curves: Mapping[str, pd.DataFrame]) -> dict[str, str]:
-    drawn: dict[str, str] = {}
-    if len(shown.scores) > 1:
-        drawn["Anomaly scores of test rows"] = charts.histogram(
-            shown.scores, "Histogram", "anomaly score", shown.threshold, "threshold"
-        )
-    axes = {
-        "roc": ("ROC: anomalies found, by false alarms", "false_positive_rate", "true_positive_rate"),
-        "precision_recall": ("Precision, by anomalies found", "recall", "precision"),
-    }
-    for table, (title, x, y) in axes.items():
-        if table in curves:
-            series = {
-                str(name): (rows[x].tolist(), rows[y].tolist())
-                for name, rows in curves[table].groupby("detector", sort=False)
-            }
-            drawn[title] = charts.lines(series, title, x.replace("_", " "), y.replace("_", " "), unit_square=True)
-    return drawn
 
 
 def _training(curves: Mapping[str, pd.DataFrame]) -> dict[str, str]:

@@ -138,7 +138,7 @@ def test_how_long_to_wait_is_the_users_to_say(store, monkeypatch):
 
 
 def test_an_artifact_store_that_is_away_is_told_of_plainly():
-    exceptions = pytest.importorskip("botocore.exceptions")
+    from botocore import exceptions
 
     with pytest.raises(RegistryError, match="the artifact store does not answer or refuses"), speaking("recording"):
         raise exceptions.EndpointConnectionError(endpoint_url="http://s3:9000")
