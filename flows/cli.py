@@ -1,5 +1,7 @@
 """The `regen` command: what it is made of, and how every failure ends; the work is imported only when it is called."""
 
+import atexit
+import gc
 import sys
 from collections.abc import Sequence
 
@@ -15,6 +17,7 @@ for module in (cli_work, cli_operations, cli_models, cli_review, cli_align, cli_
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command; every failure ends in one line and an exit code: 1 failed or refused, 2 wrong usage."""
+    atexit.register(gc.freeze)  # else the interpreter walks through all of torch and MLflow as it ends, 1 to 3 s
     debug = "--debug" in (sys.argv[1:] if arguments is None else arguments)
     try:
         cli.main(arguments, prog_name="regen", standalone_mode=False)

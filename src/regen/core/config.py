@@ -17,7 +17,7 @@ from regen.core.sections.alignment import AlignConfig, RewardConfig
 from regen.core.sections.base import Section
 from regen.core.sections.data import DataConfig, without_password
 from regen.core.sections.deployment import ScheduleConfig
-from regen.core.sections.evaluation import EvaluationConfig, GateConfig
+from regen.core.sections.evaluation import OF_IMAGES, OF_TABLES, EvaluationConfig, GateConfig
 from regen.core.sections.models import ExtractorConfig, GanConfig, TrainingConfig, VaeConfig
 from regen.core.sections.operations import IngestConfig, MonitorConfig
 from regen.core.sections.tables import TablesConfig
@@ -50,6 +50,15 @@ class Config(Section):
         images = {"vae": self.vae == VaeConfig(), "gan": self.gan == GanConfig()}
         if self.data.is_table and (wrong := [name for name, untouched in images.items() if not untouched]):
             raise ValueError(f"the section {wrong[0]} is of images, and the source is a table; set tables.{wrong[0]}")
+        return self
+
+    @model_validator(mode="after")
+    def gates_go_with_the_rows(self) -> "Config":
+        """Refuses figures that no model of these rows has, since they would reject every candidate."""
+        rows, foreign = ("a table", OF_IMAGES) if self.data.is_table else ("images", OF_TABLES)
+        for kind in ("vae", "gan"):
+            if wrong := sorted(getattr(self.gate, kind).asked & foreign):
+                raise ValueError(f"gate.{kind} asks for {', '.join(wrong)}, which no model of {rows} has; leave it out")
         return self
 
     def model_name(self, kind: str) -> str:

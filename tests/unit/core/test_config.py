@@ -1,6 +1,8 @@
 """The project file: what it accepts, and what it says of what it refuses."""
 
+import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from pydantic import ValidationError
@@ -8,6 +10,7 @@ from pydantic import ValidationError
 from regen.core import config
 from regen.core.config import Config, load, parse
 from regen.core.errors import ConfigError
+from regen.core.sections.evaluation import OF_IMAGES, OF_TABLES, Metric
 from regen.core.sections.models import VaeConfig
 
 
@@ -270,6 +273,27 @@ def test_a_precision_of_32_bits_may_be_written_as_a_number(tmp_path: Path) -> No
 def test_a_gan_is_not_judged_by_what_it_has_none_of(rules: dict) -> None:
     with pytest.raises(ConfigError, match=r"gate\.gan: a GAN has no (anomaly_auc|iwae_bits); judge it by its samples"):
         parse({"project": "digits", "gate": {"gan": rules}})
+
+
+@pytest.mark.parametrize(
+    ("source", "kind", "rules", "told"),
+    [
+        ("digits", "vae", {"guards": {"column_error": 0.1}}, "gate.vae asks for column_error, which no model of images has"),
+        ("digits", "gan", {"primary": "utility_auc"}, "gate.gan asks for utility_auc, which no model of images has"),
+        ("transactions", "vae", {"floors": {"iwae_bits": 1}}, "gate.vae asks for iwae_bits, which no model of a table has"),
+        ("transactions", "gan", {"primary": "kid"}, "gate.gan asks for kid, which no model of a table has"),
+    ],
+)
+def test_a_gate_asks_for_no_figure_that_such_rows_have_none_of(source: str, kind: str, rules: dict, told: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        parse({"project": "digits", "data": {"source": source}, "gate": {kind: rules}})
+
+
+def test_every_figure_belongs_to_images_or_tables_or_both() -> None:
+    both = {"anomaly_auc", "anomaly_ap", "anomaly_recall_fpr1", "anomaly_recall_fpr01", "preference_win_rate"}
+
+    assert not OF_IMAGES & OF_TABLES
+    assert OF_IMAGES | OF_TABLES | both == set(get_args(Metric))
 
 
 def test_the_nearest_of_several_namesakes_shares_the_most_sections() -> None:

@@ -39,6 +39,11 @@ class GateRules(Section):
     guards: dict[Metric, Annotated[float, Field(ge=0)]] = {}
     """Metric to the margin by which it may be worse than the champion's."""
 
+    @property
+    def asked(self) -> frozenset[Metric]:
+        """Every figure that the rules speak of."""
+        return frozenset({*self.floors, *self.guards, *([self.primary] if self.primary else [])})
+
 
 OF_A_VAE: frozenset[Metric] = frozenset({
     "anomaly_auc", "anomaly_ap", "anomaly_recall_fpr1", "anomaly_recall_fpr01", "reconstruction_mse",
@@ -51,6 +56,11 @@ OF_TABLES: frozenset[Metric] = frozenset({
     "told_apart_auc", "closer_than_control", "copies",
 })  # fmt: skip
 """Figures that models of images have none of."""
+OF_IMAGES: frozenset[Metric] = frozenset({
+    "reconstruction_mse", "reconstruction_psnr", "reconstruction_ssim", "negative_elbo_bits", "iwae_bits",
+    "frechet_distance", "kid", "precision", "recall", "density", "coverage", "class_shift", "memorisation",
+})  # fmt: skip
+"""Figures that models of tables have none of."""
 
 
 class GateConfig(Section):
@@ -71,8 +81,7 @@ class GateConfig(Section):
     @classmethod
     def asks_what_a_gan_can_answer(cls, rules: GateRules) -> GateRules:
         """Refuses figures that would reject every GAN, since none has them."""
-        asked = {*rules.floors, *rules.guards, *([rules.primary] if rules.primary else [])}
-        if wrong := sorted(asked & OF_A_VAE):
+        if wrong := sorted(rules.asked & OF_A_VAE):
             raise ValueError(f"a GAN has no {', '.join(wrong)}; judge it by its samples, such as frechet_distance")
         return rules
 
