@@ -278,9 +278,19 @@ def test_a_gan_is_not_judged_by_what_it_has_none_of(rules: dict) -> None:
 @pytest.mark.parametrize(
     ("source", "kind", "rules", "told"),
     [
-        ("digits", "vae", {"guards": {"column_error": 0.1}}, "gate.vae asks for column_error, which no model of images has"),
+        (
+            "digits",
+            "vae",
+            {"guards": {"column_error": 0.1}},
+            "gate.vae asks for column_error, which no model of images has",
+        ),
         ("digits", "gan", {"primary": "utility_auc"}, "gate.gan asks for utility_auc, which no model of images has"),
-        ("transactions", "vae", {"floors": {"iwae_bits": 1}}, "gate.vae asks for iwae_bits, which no model of a table has"),
+        (
+            "transactions",
+            "vae",
+            {"floors": {"iwae_bits": 1}},
+            "gate.vae asks for iwae_bits, which no model of a table has",
+        ),
         ("transactions", "gan", {"primary": "kid"}, "gate.gan asks for kid, which no model of a table has"),
     ],
 )
