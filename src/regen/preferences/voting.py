@@ -66,36 +66,43 @@ def next_pair(
     """
     with store.read() as connection:
         held = _held(connection, number, person)
-        if held is not None and held.lease > store.clock() and all(map(is_there, _samples(connection, held.task))):
-            return _shown(connection, held)
+        if held is not None and held.lease > store.clock():
+            samples = _samples(connection, held.task)
+            if all(map(is_there, samples)):
+                return _shown(held.id, samples, flipped=held.flipped)
     now, gone = store.clock(), list[int]()
     with store.write() as connection:
         _take_turn(connection, person)
         if connection.execute(sa.select(campaign.c.closed).where(campaign.c.id == number)).scalar() is not None:
             return None
         held = _held(connection, number, person)
-        if held is not None and not all(map(is_there, _samples(connection, held.task))):
-            _release(connection, held, State.RETURNED)
-            gone.append(held.task)
-        elif held is not None and _change_open(connection, held.id, lease=now + lease_ms, shown=now):
-            return _shown(connection, held)
+        if held is not None:
+            samples = _samples(connection, held.task)
+            if not all(map(is_there, samples)):
+                _release(connection, held, State.RETURNED)
+                gone.append(held.task)
+            elif _change_open(connection, held.id, lease=now + lease_ms, shown=now):
+                return _shown(held.id, samples, flipped=held.flipped)
         _collect_expired(connection, number, now)
-        found = _free_task(connection, number, person, gone)
-        while found is not None and not all(map(is_there, _samples(connection, found.id))):
-            gone.append(found.id)
-            found = _free_task(connection, number, person, gone)
-        shown = None if found is None else _give(store, connection, found, person, now, lease_ms)
+        shown = None
+        while shown is None and (found := _free_task(connection, number, person, gone)) is not None:
+            samples = _samples(connection, found.id)
+            if all(map(is_there, samples)):
+                flipped = _flipped(store, connection, found, person)
+                made = _give(connection, found.id, person, flipped=flipped, now=now, lease=now + lease_ms)
+                shown = _shown(made, samples, flipped=flipped)
+            else:
+                gone.append(found.id)
         _withdraw(connection, gone, now)
     return shown
 
 
-def _give(store: Store, connection: sa.Connection, found: Any, person: Person, now: int, lease_ms: int) -> Shown:
-    connection.execute(task.update().where(task.c.id == found.id).values(taken=task.c.taken + 1))
-    made = insert(
-        connection, assignment, task=found.id, annotator=person.id,
-        flipped=_flipped(store, connection, found, person), shown=now, lease=now + lease_ms, state=State.OPEN,
+def _give(connection: sa.Connection, of_task: int, person: Person, *, flipped: bool, now: int, lease: int) -> int:
+    connection.execute(task.update().where(task.c.id == of_task).values(taken=task.c.taken + 1))
+    return insert(
+        connection, assignment, task=of_task, annotator=person.id, flipped=flipped, shown=now, lease=lease,
+        state=State.OPEN,
     )  # fmt: skip
-    return _shown(connection, _assignment(connection, made))
 
 
 def record(store: Store, person: Person, number: int, choice: Choice, client_key: str) -> int:
@@ -133,7 +140,7 @@ def _record(
     ms = max(now - given.shown, 0)
     recorded = insert(
         connection, vote, assignment=number, choice=choice, ms=ms, fast=ms < FAST_MS, client_key=client_key,
-        supersedes=_undone(connection, person, given.task), created=now,
+        supersedes=_undone(person, given.task), created=now,
     )  # fmt: skip
     _change_open(connection, number, state=State.VOTED)
     told = {"vote": recorded, "assignment": number, "task": given.task, "choice": choice}
@@ -177,15 +184,22 @@ def undo(store: Store, person: Person, number: int, lease_ms: int = LEASE_MS) ->
 
 def progress(store: Store, number: int, person: Person) -> Progress:
     """How far this person and the campaign have come."""
-    sums = sa.select(sa.func.coalesce(sa.func.sum(task.c.taken), 0), sa.func.coalesce(sa.func.sum(task.c.need), 0))
+    places = (
+        sa.select(sa.func.sum(task.c.taken).label("taken"), sa.func.sum(task.c.need).label("wanted"))
+        .where(task.c.campaign == number, task.c.withdrawn.is_(None))
+        .subquery()
+    )
+    mine = (
+        sa.select(sa.func.count().label("votes"), sa.func.max(vote.c.id).label("last"))
+        .select_from(vote.join(assignment).join(task))
+        .where(task.c.campaign == number, assignment.c.annotator == person.id, assignment.c.state == State.VOTED)
+        .subquery()
+    )
+    closed = sa.select(campaign.c.closed).where(campaign.c.id == number).scalar_subquery()
     with store.read() as connection:
-        taken, wanted = connection.execute(sums.where(task.c.campaign == number, task.c.withdrawn.is_(None))).one()
-        mine = connection.execute(
-            sa.select(sa.func.count(), sa.func.max(vote.c.id)).select_from(vote.join(assignment).join(task))
-            .where(task.c.campaign == number, assignment.c.annotator == person.id, assignment.c.state == State.VOTED)
-        ).one()  # fmt: skip
-        closed = connection.execute(sa.select(campaign.c.closed).where(campaign.c.id == number)).scalar()
-    return Progress(int(mine[0]), int(taken), int(wanted), closed is not None, mine[1])
+        query = sa.select(places, mine, closed.label("closed")).select_from(places.join(mine, sa.true()))
+        row = connection.execute(query).one()
+    return Progress(row.votes, int(row.taken or 0), int(row.wanted or 0), row.closed is not None, row.last)
 
 
 def summary(store: Store, number: int, person: Person) -> Summary:
@@ -276,11 +290,11 @@ def _flipped(store: Store, connection: sa.Connection, found: Any, person: Person
     return store.rng.random() < 0.5
 
 
-def _undone(connection: sa.Connection, person: Person, of_task: int) -> int | None:
-    query = sa.select(sa.func.max(vote.c.id)).select_from(vote.join(assignment)).where(
+def _undone(person: Person, of_task: int) -> "sa.ScalarSelect[int]":
+    """The vote on this pair that this person took back last."""
+    return sa.select(sa.func.max(vote.c.id)).select_from(vote.join(assignment)).where(
         assignment.c.task == of_task, assignment.c.annotator == person.id, assignment.c.state == State.UNDONE
-    )  # fmt: skip
-    return connection.execute(query).scalar()
+    ).scalar_subquery()  # fmt: skip
 
 
 def _last_vote(connection: sa.Connection, number: int, person: Person) -> int | None:
@@ -290,16 +304,16 @@ def _last_vote(connection: sa.Connection, number: int, person: Person) -> int | 
     return connection.execute(query).scalar()
 
 
-def _samples(connection: sa.Connection, number: int) -> tuple[Sample, Sample]:
-    ids = connection.execute(sa.select(task.c.a, task.c.b).where(task.c.id == number)).one()
-    rows = {row.id: row for row in connection.execute(sa.select(sample).where(sample.c.id.in_(tuple(ids))))}
+def _samples(connection: sa.Connection, of_task: int) -> tuple[Sample, Sample]:
+    query = sa.select(sample, task.c.a).where(task.c.id == of_task, sample.c.id.in_([task.c.a, task.c.b]))
+    rows = {row.id == row.a: row for row in connection.execute(query)}
     a, b = (
         Sample(row.sha256, row.model, row.version, row.seed, Kind(row.kind), dict(row.meta))
-        for row in (rows[ids.a], rows[ids.b])
+        for row in (rows[True], rows[False])
     )
     return a, b
 
 
-def _shown(connection: sa.Connection, held: Any) -> Shown:
-    a, b = _samples(connection, held.task)
-    return Shown(held.id, b, a) if held.flipped else Shown(held.id, a, b)
+def _shown(number: int, samples: tuple[Sample, Sample], *, flipped: bool) -> Shown:
+    a, b = samples
+    return Shown(number, b, a) if flipped else Shown(number, a, b)

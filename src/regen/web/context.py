@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from regen.core.errors import RegenError
-from regen.preferences import people
+from regen.preferences import campaigns, people
 from regen.preferences.campaigns import Sample
 from regen.preferences.people import Session
 from regen.preferences.refusals import TokenError
@@ -38,6 +38,7 @@ class Context:
     def __init__(self, store: Store, settings: Settings) -> None:
         self.store, self.settings, self.metrics = store, settings, Metrics()
         self.writes = Buckets(settings.votes_per_second, settings.burst)
+        self._shown: set[str] = set()
         self.templates = Environment(
             loader=PackageLoader("regen.web"), autoescape=True, undefined=StrictUndefined,
             trim_blocks=True, lstrip_blocks=True,
@@ -48,7 +49,11 @@ class Context:
         return HTMLResponse(self.templates.get_template(f"{name}.html.j2").render(**values), status)
 
     def picture(self, digest: str) -> bytes | None:
-        """A picture's file, if it is there and still what its name says."""
+        """A picture's file, if the campaign shows it, it is there and still what its name says."""
+        if digest not in self._shown:
+            if not campaigns.is_shown(self.store, self.settings.campaign, digest):
+                return None
+            self._shown.add(digest)  # what a campaign shows is settled when it is opened
         try:
             content = (self.settings.images / f"{digest}.png").read_bytes()
         except OSError:

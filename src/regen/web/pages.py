@@ -120,8 +120,7 @@ def undo(session: Writer, parts: Parts, vote: Number) -> Response:
 @router.get("/img/{digest}", responses={200: {"content": {"image/png": {}}}}, response_class=Response)
 def picture(session: LoggedIn, parts: Parts, digest: Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]) -> Response:
     """A picture of this campaign, by the digest of its file."""
-    content = parts.picture(digest) if campaigns.is_shown(parts.store, parts.settings.campaign, digest) else None
-    if content is None:
+    if (content := parts.picture(digest)) is None:
         raise NotFoundError("There is no such picture.")
     return Response(content, media_type="image/png", headers={"Cache-Control": "private, max-age=86400, immutable"})
 

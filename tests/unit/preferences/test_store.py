@@ -1,6 +1,7 @@
 """The store opens, migrates itself once, keeps what it acknowledged, and lets votes and events only be added."""
 
 import multiprocessing
+from contextlib import closing
 
 import pytest
 import sqlalchemy as sa
@@ -9,6 +10,7 @@ from alembic.runtime.migration import MigrationContext
 
 from regen.core.errors import ConfigError, StorageError
 from regen.preferences import history, people, voting
+from regen.preferences import store as store_module
 from regen.preferences.refusals import ConflictError
 from regen.preferences.store import Store
 from regen.preferences.tables import METADATA, Choice
@@ -50,6 +52,19 @@ def test_processes_that_open_a_fresh_store_at_once_all_succeed(address):
     store = open_store(address)
     assert {person.name for person in people.everyone(store)} == {"p0", "p1"}
     store.close()
+
+
+def test_a_connection_that_the_server_has_dropped_is_replaced_when_it_was_idle(databases, monkeypatch):
+    monkeypatch.setattr(store_module, "IDLE_SECONDS", 0.0)
+    address = databases()
+    with closing(open_store(address)) as idle, closing(open_store(address)) as other:
+        with idle.read() as connection:
+            mine = connection.execute(sa.text("SELECT pg_backend_pid()")).scalar_one()
+        with other.write() as connection:
+            assert connection.execute(sa.text("SELECT pg_terminate_backend(:pid)"), {"pid": mine}).scalar_one()
+
+        with idle.read() as connection:
+            assert connection.execute(sa.text("SELECT pg_backend_pid()")).scalar_one() != mine
 
 
 def test_sqlite_writes_ahead_and_syncs_fully(file_store):
