@@ -138,3 +138,37 @@ def test_a_registered_version_is_scored_anew_beside_another(harmed, regen_json):
 
     assert found["judged_by"]["n"] == 1000
     assert found["figures"]["column_error"]["word"] == "worse"
+
+
+def test_raw_rows_of_a_file_are_scored_in_shards_with_flags_and_columns(harmed, regen_json, tmp_path):
+    rows = pd.read_parquet(harmed.project.root / "data" / "transactions" / "rows.parquet").tail(90)
+    rows.drop(columns="fraud").to_csv(tmp_path / "new.csv", index=False)
+
+    found = regen_json(
+        harmed.project, "score", str(tmp_path / "new.csv"), "--model", "transactions-vae@champion",
+        "--output", str(tmp_path / "scores.parquet"), "--shard-rows", "40",
+    )  # fmt: skip
+
+    scores = pd.read_parquet(tmp_path / "scores.parquet")
+    assert (found["rows"], found["failed"], found["shards"]) == (90, 0, 3)
+    assert scores["is_anomaly"].sum() == found["flagged"]
+    assert scores["anomaly_score"].notna().all()
+    assert scores["top_columns"].str.count(",").eq(2).all()
+    assert set(scores["version"]) == {1}
+
+
+def test_new_rows_are_taken_in_the_bad_set_aside_and_drift_looked_for(harmed, regen_json, tmp_path):
+    path = harmed.project.root / "data" / "transactions" / "rows.parquet"
+    new = pd.read_parquet(path).tail(400).assign(transaction=lambda rows: rows["transaction"] + 10_000_000)
+    new.loc[new.index[:3], "amount"] = -1.0
+    new.to_parquet(tmp_path / "new.parquet")
+    before = len(pd.read_parquet(path))
+
+    taken = regen_json(harmed.project, "ingest", str(tmp_path / "new.parquet"))
+    watched = regen_json(harmed.project, "monitor", str(tmp_path / "new.parquet"))
+
+    assert (taken["added"], taken["bad"]) == (397, 3)
+    assert len(pd.read_parquet(path)) == before + 397
+    assert (watched["drift"]["new_rows"], watched["action"]) == (397, "none")
+    assert "amount" in [column["name"] for column in watched["drift"]["columns"]]
+    assert (harmed.project.root / watched["report"]).is_file()
