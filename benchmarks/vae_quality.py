@@ -28,7 +28,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from benchmarks import throughput
+from benchmarks import pythae_nets, throughput
 from benchmarks.gan_quality import REFERENCE, SETS, Bench
 from regen.core.sections.models import VaeConfig
 from regen.evaluation.frechet import measure_frechet
@@ -53,14 +53,14 @@ TARGETS = {"bound_margin": 0.0, "frechet_ratio": 0.5}
 class PeerVae:
     """What pythae trained, in layers of ours."""
 
-    encoder: throughput.Head
-    decoder: throughput.Stem
+    encoder: pythae_nets.Head
+    decoder: pythae_nets.Stem
 
     @classmethod
     def of(cls, weights: dict[str, Tensor], shape: Shape) -> "PeerVae":
         """Puts pythae's weights into the same layers."""
-        encoder = throughput.Head(shape, 0, 2 * throughput.LATENTS)
-        decoder = throughput.Stem(shape, 0, throughput.LATENTS)
+        encoder = pythae_nets.Head(shape, 0, 2 * pythae_nets.LATENTS)
+        decoder = pythae_nets.Stem(shape, 0, pythae_nets.LATENTS)
         for kind in ("weight", "bias"):
             both = [weights[f"encoder.{name}.{kind}"] for name in ("embedding", "log_var")]
             first, last = weights[f"encoder.layers.0.0.{kind}"], torch.cat(both)
@@ -103,7 +103,7 @@ def bounds(bench: Bench, method: str, options: argparse.Namespace) -> dict[str, 
     started = time.perf_counter()
     vae: Decodes
     if method == "ours":
-        HEADS["mlp"], STEMS["mlp"] = throughput.Head, throughput.Stem
+        HEADS["mlp"], STEMS["mlp"] = pythae_nets.Head, pythae_nets.Stem
         vae, passed = ours(binarised(bench, "validation"), train, images, options), images
     else:
         epochs = round(images / len(train))
@@ -135,7 +135,7 @@ def bounds(bench: Bench, method: str, options: argparse.Namespace) -> dict[str, 
 def ours(held_out: Rows, train: Rows, images: int, options: argparse.Namespace) -> Vae:
     """Our VAE of pythae's layers; its weights are the average, as in use."""
     config = VaeConfig(
-        network="mlp", likelihood="bernoulli", latent_dim=throughput.LATENTS, batch_size=BATCH, images=images,
+        network="mlp", likelihood="bernoulli", latent_dim=pythae_nets.LATENTS, batch_size=BATCH, images=images,
         score_neighbours=0, **dict(options.settings),
     )  # fmt: skip
     return train_vae(config, train, held_out, 0, Runtime()).vae
