@@ -167,6 +167,23 @@ def _answers(port):
         return False
 
 
+def test_a_suspended_review_holds_no_worker_and_goes_on_where_it_is_resumed(servers, approved):
+    deployment = servers.prefect("/deployments/name/review/digits")["id"]
+    parameters = {"config": "params.yaml", "wait": "suspend"}
+    asked = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
+    run = servers.prefect(f"/deployments/{deployment}/create_flow_run", asked)["id"]
+    until(lambda: servers.prefect(f"/flow_runs/{run}")["state_name"] == "Suspended", "the suspension")
+    until(lambda: not [one for one in servers.family if run in one.environ().values()], "the end of its process")
+
+    voted = servers.regen_json("review", "--simulate")
+    servers.prefect(f"/flow_runs/{run}/resume", {})
+    done = servers.ended(run)
+
+    assert voted["campaign"]["votes"] == voted["campaign"]["wanted"]
+    assert done["state_name"] == "Completed", done["state"]
+    assert (servers.root / "votes.dvc").is_file()
+
+
 def test_drift_starts_a_run_which_finds_all_done_and_says_so(drifted):
     assert drifted["state_name"] == "Cached", drifted["state"]
     assert drifted["state"]["message"].startswith("nothing to do: the same data (")
