@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from configparser import ConfigParser
-from itertools import product
+from itertools import combinations, islice, product
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,9 @@ from regen.core.sections.data import DataConfig
 from regen.core.workspace import Workspace
 from regen.data import sources
 from regen.data.raw import Place
+
+MOST_CHOICES = 2_000
+"""Choices of projects whose sources are tried for what data.dvc records; with many project files there are too many."""
 
 
 def tree_md5(entries: Mapping[str, str]) -> str:
@@ -126,13 +129,26 @@ def tell(
                 made[name, which] = None
         return made[name, which] if isinstance(way, DataConfig) else way
 
-    for choice in sorted(product(*(range(len(each)) for each in ways.values())), key=lambda c: sum(map(bool, c))):
-        folders = {name: folder(name, which) for name, which in zip(ways, choice, strict=True) if which}
+    for choice in islice(_choices({name: len(each) for name, each in ways.items()}), MOST_CHOICES):
+        folders = {name: folder(name, which) for name, which in choice.items()}
         if None not in folders.values():
             chosen = {name: path for name, path in folders.items() if path is not None}
             if tree_md5(present | _placed(chosen)) == md5:
                 return chosen
     return None
+
+
+def _choices(ways: Mapping[str, int]) -> Iterator[dict[str, int]]:
+    """Every choice of projects and of one of their ways, the first being to leave a project out; few projects first.
+
+    Example:
+        >>> list(_choices({"a": 2, "b": 2}))
+        [{}, {'a': 1}, {'b': 1}, {'a': 1, 'b': 1}]
+    """
+    for size in range(len(ways) + 1):
+        for names in combinations(ways, size):
+            for which in product(*(range(1, ways[name]) for name in names)):
+                yield dict(zip(names, which, strict=True))
 
 
 def _placed(folders: Mapping[str, Path]) -> dict[str, str]:

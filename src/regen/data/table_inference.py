@@ -2,6 +2,7 @@
 
 import math
 import re
+import sys
 from dataclasses import replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from pathlib import Path
@@ -117,6 +118,8 @@ def with_slack(low: float, high: float, *, whole: bool) -> tuple[float, float]:
     """
     room = SLACK * (high - low) or max(abs(high), 1.0)
     below, above = _outward(low - room, ROUND_FLOOR), _outward(high + room, ROUND_CEILING)
+    if math.isinf(below) or math.isinf(above):  # there is no room beyond the largest number
+        below, above = max(below, -sys.float_info.max), min(above, sys.float_info.max)
     if whole:
         below, above = math.floor(below), math.ceil(above)
     return (max(below, 0.0) if low >= 0 else float(below)), (min(above, 0.0) if high <= 0 else float(above))
@@ -124,6 +127,8 @@ def with_slack(low: float, high: float, *, whole: bool) -> tuple[float, float]:
 
 def _outward(value: float, rounding: str) -> float:
     """The value rounded to two digits."""
+    if math.isinf(value):
+        return value
     exact = Decimal(value)
     return float(exact.quantize(Decimal((0, (1,), exact.adjusted() - 1)), rounding)) if value else 0.0
 

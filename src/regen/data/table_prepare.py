@@ -52,7 +52,8 @@ def prepare(
     windows.require_usable(schema, config.tables)
     sound = validate(source, schema, config, work, out, schema_shown)
     kept = ~sound.dropped
-    past = pl.read_parquet(sound.path, columns=windows.needed(schema, config.tables)).filter(pl.Series(kept))
+    needed = windows.needed(schema, config.tables) or [schema.columns[0].name]  # without a column there are no rows
+    past = pl.read_parquet(sound.path, columns=needed).filter(pl.Series(kept))
     computed = windows.features(past, schema, config.tables)
     begins: dict[str, str] = {}
     if schema.time is None:

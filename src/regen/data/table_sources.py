@@ -4,6 +4,7 @@ The folder holds `rows.parquet` and `manifest.json`; of simulated payments also 
 fraud came to be and is kept apart, so that no model sees it. What is read is never in memory as a whole.
 """
 
+import gzip
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +32,11 @@ DRIVERS = {
     "mssql": "pyodbc (pip install pyodbc, and a URL that begins with mssql+pyodbc://)",
     "oracle": "oracledb (pip install oracledb, and a URL that begins with oracle+oracledb://)",
 }
+READING_ALONE = {
+    "sqlite": "PRAGMA query_only = ON", "postgresql": "SET TRANSACTION READ ONLY",
+    "mysql": "SET SESSION TRANSACTION READ ONLY", "mariadb": "SET SESSION TRANSACTION READ ONLY",
+}  # fmt: skip
+"""What makes a database refuse a query that would change it."""
 COMPLAINTS = (pl.exceptions.PolarsError, OSError, ValueError, RuntimeError)
 """What polars and pyarrow complain with about a file."""
 
@@ -90,18 +96,47 @@ def scan_file(path: Path) -> pl.LazyFrame:
         if path.suffix.lower() == ".parquet":
             found = pl.scan_parquet(path, glob=False)
         else:
+            _require_text(path)
             found = pl.scan_csv(path, glob=False, infer_schema=False)
-        names = found.collect_schema().names()
+        kinds = found.collect_schema()
+        names = kinds.names()
     except pl.exceptions.NoDataError:
         raise DataError(f"{path} is empty; wanted a line of column names and rows below it") from None
     except COMPLAINTS as error:
         raise _unreadable(path, error) from None
+    if odd := [
+        at for at, name in enumerate(names, 1) if not (name.strip() and name.isprintable() and len(name) <= 120)
+    ]:
+        raise DataError(
+            f"{path}: column {odd[0]} wants a name of 1 to 120 printable characters, got "
+            f"{names[odd[0] - 1][:40]!r}; rename it"
+        )
+    if wide := [name for name, kind in kinds.items() if "Int128" in str(kind)]:
+        raise DataError(
+            f"{path}: {wide[0]} holds integers of 128 bits; cast it to 64 bits, or to text if it names things"
+        )
     if twice := [name for name in names if "_duplicated_" in name and name.rpartition("_duplicated_")[0] in names]:
         raise DataError(f"{path}: two columns are called {twice[0].rpartition('_duplicated_')[0]}; rename one")
     try:
         return found if path.suffix.lower() == ".parquet" else typed(found, names)
     except COMPLAINTS as error:
         raise _unreadable(path, error) from None
+
+
+def _require_text(path: Path) -> None:
+    """Looks at the line of column names.
+
+    Raises:
+        DataError: it is not text in UTF-8.
+    """
+    with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
+        first = file.readline(1 << 20)
+    try:
+        is_text = "\0" not in first.decode()
+    except UnicodeDecodeError:
+        is_text = False
+    if not is_text:
+        raise DataError(f"{path}: its column names are not text in UTF-8; export it as UTF-8 CSV or Parquet")
 
 
 def typed(texts: pl.LazyFrame, names: Sequence[str]) -> pl.LazyFrame:
@@ -195,8 +230,19 @@ def read_sql(url: str, query: str, place: Place) -> Iterator[pl.DataFrame]:
         reason = without_password(" ".join(str(error).split()))
         known = DRIVERS.get(dialect, "that of your database; sqlite:///PATH needs none")
         raise DataError(f"{shown}: no driver for it ({reason}); install {known}") from None
+    if (
+        dialect == "sqlite"
+        and (file := engine.url.database)
+        and not file.startswith((":", "file:"))
+        and not Path(file).exists()
+    ):
+        raise DataError(
+            f"{shown}: there is no such file; write sqlite:///PATH from where you are, or sqlite:////PATH from the root"
+        )
     try:
         with engine.connect().execution_options(stream_results=True, yield_per=CHUNK // 4) as connection:
+            if (alone := READING_ALONE.get(engine.dialect.name)) is not None:
+                connection.execute(text(alone))
             result = connection.execute(text(query))
             names = list(result.keys())
             if twice := sorted({name for name in names if names.count(name) > 1}):

@@ -172,6 +172,13 @@ def test_a_table_without_a_time_is_split_by_digest_and_has_no_features(prepared:
     assert all(found["splits"][name] > 0 for name in SPLITS[:3])
 
 
+def test_a_table_of_columns_alone_is_prepared(prepared: Prepared) -> None:
+    found = prepared.run(payments(), TableSchema(SCHEMA.columns[2:4]))
+
+    assert found["features"] == []
+    assert sum(found["splits"].values()) == 600
+
+
 def test_a_table_without_a_label_has_no_risk_and_counts_no_anomalies(prepared: Prepared) -> None:
     found = prepared.run(payments(), TableSchema(SCHEMA.columns, key="id", time="at", groups=("who",)))
 

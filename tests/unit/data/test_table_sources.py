@@ -9,7 +9,7 @@ import pytest
 from regen.core import files
 from regen.core.config import parse
 from regen.core.errors import ConfigError, DataError
-from regen.core.sections.data import DataConfig
+from regen.core.sections.data import DataConfig, without_password
 from regen.data import sources, table_sources
 from regen.data.raw import Place
 from regen.data.table_sources import ROWS, SCENARIOS, ParquetFile
@@ -137,6 +137,27 @@ def test_no_password_is_in_a_dump_or_an_error_of_the_project_file() -> None:
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("query", ["DROP TABLE payments", "DELETE FROM payments RETURNING *", "PRAGMA user_version = 7"])
+def test_a_query_cannot_change_its_database(tmp_path: Path, query: str) -> None:
+    database(tmp_path / "ledger.db")
+    before = (tmp_path / "ledger.db").read_bytes()
+
+    with pytest.raises(DataError, match=r"does not answer data\.query|holds no rows"):
+        made(tmp_path, source=f"sql:sqlite:///{tmp_path / 'ledger.db'}", query=query)
+
+    assert (tmp_path / "ledger.db").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://h/d?user=u&password=hush", "mssql+pyodbc:///?odbc_connect=PWD%3Dhush", "x://u:hush@h/d?Passwd=hush"]
+)
+def test_no_password_among_the_parameters_of_a_url_is_shown(url: str) -> None:
+    config = parse({"project": "a", "data": {"source": f"sql:{url}", "query": "SELECT 1"}})
+
+    assert "hush" not in config.model_dump_json()
+    assert "hush" not in without_password(f"cannot reach '{url}'")
+
+
 def test_a_password_may_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     database(tmp_path / "secret.db")
     monkeypatch.setenv("LEDGER_FILE", str(tmp_path / "secret.db"))
@@ -165,6 +186,11 @@ def test_a_password_may_come_from_the_environment(tmp_path: Path, monkeypatch: p
             r"^mysql://u:\*\*\*@h/x: no driver for it .*; install PyMySQL",
         ),
         ({"source": "sql:nonsense", "query": "q"}, "no driver for it"),
+        ({"source": "table:wide.csv"}, r"wide\.csv: its column names are not text in UTF-8; export it as UTF-8 CSV"),
+        ({"source": "table:latin.csv"}, r"latin\.csv: its column names are not text in UTF-8"),
+        ({"source": "table:nameless.csv"}, r"column 2 wants a name of 1 to 120 printable characters, got ''; rename it"),
+        ({"source": "table:vast.parquet"}, r"vast\.parquet: a holds integers of 128 bits; cast it to 64 bits"),
+        ({"source": "sql:sqlite:///none.db", "query": "SELECT 1"}, r"none\.db: there is no such file; write sqlite:///PATH"),
         (
             {"source": "sql:pg://u:$NO_SUCH_VARIABLE@h", "query": "q"},
             "names NO_SUCH_VARIABLE, which the environment does not",
@@ -183,6 +209,10 @@ def test_a_source_that_cannot_be_read_is_refused_and_leaves_nothing(
     (tmp_path / "twice.csv").write_text("a,a\n1,2\n")
     (tmp_path / "ragged.csv").write_text("a,b\n1,2\n1,2,3\n")
     (tmp_path / "bad.parquet").write_bytes(b"PAR1 no parquet at all")
+    (tmp_path / "wide.csv").write_bytes("a,b\n1,2\n".encode("utf-16"))
+    (tmp_path / "latin.csv").write_bytes("a,Größe\n1,2\n".encode("latin-1"))
+    (tmp_path / "nameless.csv").write_text("a,\n1,2\n")
+    pl.DataFrame({"a": [1]}, schema={"a": pl.Int128}).write_parquet(tmp_path / "vast.parquet")
 
     with pytest.raises(DataError, match=told) as caught:
         made(tmp_path, **settings)

@@ -14,14 +14,20 @@ WITH_PATH = {"table": "table:PATH", "sql": "sql:URL", "folder": "folder:PATH"}
 """Sources that need one, as people write them."""
 
 
+SECRET_PARAMETER = re.compile(r"""(?i)([?&][^=&\s]*(?:pass|pwd|secret|token|odbc_connect)[^=&\s]*=)[^&\s'"]*""")
+"""A URL's parameter whose value nobody shall see; odbc_connect holds a whole connection string."""
+
+
 def without_password(text: str) -> str:
-    """The text with the password of a URL in it hidden.
+    """The text with the passwords of a URL in it hidden, those among its parameters too.
 
     Example:
         >>> without_password("sql:postgresql://ada:secret@host/ledger")
         'sql:postgresql://ada:***@host/ledger'
+        >>> without_password("sql:postgresql://host/ledger?user=ada&password=secret&sslmode=require")
+        'sql:postgresql://host/ledger?user=ada&password=***&sslmode=require'
     """
-    return re.sub(r"(://[^:/@\s]*):\S*@", r"\1:***@", text)
+    return SECRET_PARAMETER.sub(r"\1***", re.sub(r"(://[^:/@\s]*):\S*@", r"\1:***@", text))
 
 
 class DataConfig(Section):
