@@ -1,5 +1,6 @@
 """`regen review` and `regen votes`: the page on which people judge pairs, and what is done with their votes."""
 
+from contextlib import nullcontext
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,8 +21,11 @@ from flows.cli_base import (
 )
 
 if TYPE_CHECKING:
+    from socket import socket
+
     from regen.preferences.agreement import Agreement, Share
     from regen.preferences.store import Store
+    from regen.stages.review import Opened
 
 FORMATS = ("parquet", "jsonl", "trl", "labelstudio")
 campaign_option = click.option("--campaign", type=click.IntRange(1), help="Its number.  [default: the newest]")
@@ -68,25 +72,35 @@ def review(
     Votes are kept in .regen/votes.db, or where REGEN_VOTES says (postgresql://USER@HOST/DATABASE).
     """
     from regen.stages import review as stage
-    from regen.stages.drawing import images_folder
-    from regen.web.server import serve
-    from regen.web.settings import LOOPBACK, Settings
+    from regen.web.server import listen
 
     text = None if guidelines is None else stage.read_guidelines(guidelines.expanduser().absolute())
     context = open_project(config, settings)
-    store = stage.open_store(context.workspace)
-    name = model or context.config.model_name("gan")
-    least_sure = stage.newest_reward(context.workspace, context.config.project, name)
-    opened = stage.open_review(
-        context.workspace, store, name, context.config.seed, pairs, need, text, least_sure, against
-    )
+    listening = nullcontext() if simulate else listen(host, port)  # before a token is made that is shown only once
+    with listening as listener:
+        store = stage.open_store(context.workspace)
+        name = model or context.config.model_name("gan")
+        least_sure = stage.newest_reward(context.workspace, context.config.project, name)
+        opened = stage.open_review(
+            context.workspace, store, name, context.config.seed, pairs, need, text, least_sure, against
+        )
+        if listener is None:
+            _simulate(context, store, opened.campaign.id, need or 1, as_json=as_json)
+        else:
+            _serve(context, store, opened, listener, host, allow_host, as_json=as_json)
 
-    if simulate:
-        _simulate(context, store, opened.campaign.id, need or 1, as_json=as_json)
-        return
+
+def _serve(
+    context: Any, store: "Store", opened: "Opened", listener: "socket", host: str, allow_host: tuple[str, ...],
+    *, as_json: bool,
+) -> None:  # fmt: skip
+    from regen.stages.drawing import images_folder
+    from regen.web.server import serve_on
+    from regen.web.settings import LOOPBACK, Settings, name_of
+
+    campaign = opened.campaign
 
     def say(address: str) -> None:
-        campaign = opened.campaign
         if as_json:
             print_json({"address": address, "token": opened.token, "new": opened.is_new, "campaign": asdict(campaign)})
             return
@@ -98,9 +112,9 @@ def review(
             click.echo("Token    as handed out before; regen votes annotators add NAME makes another")
         click.echo("Ctrl-C ends the page; votes are kept.")
 
-    hosts = (*LOOPBACK, *(() if host in ("0.0.0.0", "::") else (host,)), *allow_host)  # noqa: S104  # compared, not bound
+    hosts = (*LOOPBACK, name_of(host), *allow_host)
     try:
-        serve(store, Settings(opened.campaign.id, images_folder(context.workspace), hosts), host, port, say)
+        serve_on(listener, store, Settings(campaign.id, images_folder(context.workspace), hosts), host, say)
     except KeyboardInterrupt:
         click.echo("The page has ended; the votes are kept.", err=True)
 

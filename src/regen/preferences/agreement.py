@@ -1,6 +1,6 @@
 """How far people's votes can be relied on: agreement among them, with themselves, with known answers, and side bias."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any
 
@@ -97,10 +97,16 @@ def measure(votes: pd.DataFrame, seed: int = 0) -> Agreement:
     counts = value_counts(fresh)
     notes = []
     try:
-        alpha = bootstrap(
-            lambda rows: krippendorff_alpha(counts[rows], may_be_undefined=True), [np.arange(len(counts))], DRAWS, seed
-        ).estimate(CONFIDENCE)
         krippendorff_alpha(counts)
+        resampled = bootstrap(
+            lambda rows: krippendorff_alpha(counts[rows], may_be_undefined=True), [np.arange(len(counts))], DRAWS, seed
+        )
+        defined = resampled.replicates[np.isfinite(resampled.replicates)]
+        alpha = replace(resampled, replicates=defined).estimate(CONFIDENCE)
+        if len(defined) < DRAWS:
+            notes.append(
+                f"agreement among people rests on few unlike votes: {DRAWS - len(defined)} of {DRAWS} resamples have none"
+            )
     except EvaluationError as error:
         alpha = Estimate(float("nan"), float("nan"), float("nan"))
         notes.append(f"no agreement among people: {error}")

@@ -110,16 +110,29 @@ def extend(store: Store, number: int, digests: Sequence[tuple[str, str]], need: 
 
     Raises:
         NotFoundError: there is no such campaign, or it shows no such sample.
+        ConflictError: a pair is one sample with itself, or of one that rewards learn from and one that is held out.
         ClosedError: it is closed.
     """
+    if itself := [a for a, b in digests if a == b]:
+        raise ConflictError(f"a pair wants two samples, got {itself[0]} twice; name another one beside it")
     with store.write() as connection:
         if _row(connection, number).closed is not None:
             raise ClosedError(f"campaign {number} is closed; open another")
         known = {row.sha256: row.id for row in connection.execute(_samples_of(number))}
         if missing := sorted({digest for pair in digests for digest in pair if digest not in known}):
             raise NotFoundError(f"campaign {number} shows no sample {missing[0]}; add pairs of samples it shows")
+        query = sa.select(task.c.a, task.c.b, task.c.split).where(
+            task.c.campaign == number, task.c.split.in_(["train", "validation"])
+        )  # fmt: skip
+        split_of = {one: row.split for row in connection.execute(query) for one in (row.a, row.b)}
+        splits = [{split_of[known[one]] for one in pair if known[one] in split_of} for pair in digests]
+        if apart := [pair for pair, of in zip(digests, splits, strict=True) if len(of) > 1]:
+            raise ConflictError(f"{apart[0][0]} and {apart[0][1]} are of different splits; pair samples of one")
         numbers = list(known)
-        pairs = [Pair(numbers.index(a), numbers.index(b), "random", "train") for a, b in digests]
+        pairs = [
+            Pair(numbers.index(a), numbers.index(b), "random", next(iter(of), "train"))
+            for (a, b), of in zip(digests, splits, strict=True)
+        ]
         add_pairs(connection, number, list(known.values()), pairs, need)
         history.append(connection, store.clock(), "pairs added", by, {"campaign": number, "pairs": len(pairs)})
     return len(digests)
@@ -200,7 +213,12 @@ def _samples_of(number: int) -> "sa.Select[tuple[Any, ...]]":
 def _row(connection: sa.Connection, number: int) -> "sa.Row[tuple[Any, ...]]":
     row = connection.execute(sa.select(campaign).where(campaign.c.id == number)).first()
     if row is None:
-        raise NotFoundError(f"there is no campaign {number}")
+        newest = connection.execute(sa.select(sa.func.max(campaign.c.id))).scalar()
+        raise NotFoundError(
+            f"there is no campaign {number} nor any other yet; 'regen review' opens one"
+            if newest is None
+            else f"there is no campaign {number}; the newest is {newest}, and 'regen votes agreement' says more of it"
+        )
     return row
 
 

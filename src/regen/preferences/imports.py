@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import pandas as pd
 import sqlalchemy as sa
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic import ValidationError as Invalid
 
 from regen.core.errors import ConfigError, DataError, Failure, ValidationError
@@ -19,7 +19,7 @@ from regen.preferences import history, people
 from regen.preferences.campaigns import MOST_NEED, Sample, record_sample
 from regen.preferences.refusals import ConflictError
 from regen.preferences.store import Store, insert
-from regen.preferences.tables import Choice, Kind, Role, State, annotator, assignment, campaign, task, vote
+from regen.preferences.tables import Choice, Kind, Role, State, annotator, assignment, campaign, sample, task, vote
 from regen.preferences.voting import KEY_PATTERN
 
 SHOWN_FAILURES = 5
@@ -27,6 +27,23 @@ Name = Annotated[str, Field(pattern=people.NAME.pattern)]
 Text = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Whole = Annotated[int, Field(ge=0, lt=2**63)]
+Version = Annotated[int, Field(ge=1, lt=2**31)]
+
+
+def _object(text: str) -> str:
+    """Refuses what is no JSON object, or holds NaN or an infinity, which JSON does not have."""
+    try:
+        found = json.loads(text)
+        json.dumps(found, allow_nan=False)
+        is_object = isinstance(found, dict)
+    except (ValueError, RecursionError):
+        is_object = False
+    if not is_object:
+        raise ValueError("a JSON object of the row's values")
+    return text
+
+
+Values = Annotated[str, AfterValidator(_object)]
 
 
 class VoteRow(BaseModel):
@@ -38,15 +55,15 @@ class VoteRow(BaseModel):
     task: Whole
     annotator: Name
     model_a: Text
-    version_a: Annotated[int, Field(ge=0, lt=2**31)]
+    version_a: Version
     sample_a: Digest
     seed_a: Whole
-    values_a: str | None = None
+    values_a: Values | None = None
     model_b: Text
-    version_b: Annotated[int, Field(ge=0, lt=2**31)]
+    version_b: Version
     sample_b: Digest
     seed_b: Whole
-    values_b: str | None = None
+    values_b: Values | None = None
     choice: Literal[-1, 0, 1]
     both_bad: bool
     skipped: bool
@@ -66,7 +83,10 @@ class VoteRow(BaseModel):
 
     @model_validator(mode="after")
     def agrees_with_itself(self) -> "VoteRow":
-        """Refuses a preference that is also a tie, and answers or repeats that are known by halves."""
+        """Refuses a sample against itself, a preference that is also a tie, and answers or repeats known by halves."""
+        # two seeds may draw the same picture: the digest alone does not tell
+        if self.of_side("a") == self.of_side("b"):
+            raise ValueError("a pair is two samples, not one against itself")
         if self.choice and (self.both_bad or self.skipped):
             raise ValueError("choice is 0 where both_bad or skipped is true")
         if self.both_bad and self.skipped:
@@ -85,14 +105,19 @@ class VoteRow(BaseModel):
         side = -self.choice if self.flipped else self.choice
         return {-1: Choice.LEFT, 0: Choice.TIE, 1: Choice.RIGHT}[side]
 
+    def of_side(self, side: Literal["a", "b"]) -> tuple[str, str, int, int]:
+        """What one of the two samples is known by: its digest, model, version and seed."""
+        digest, model, version, seed = (
+            getattr(self, f"{name}_{side}") for name in ("sample", "model", "version", "seed")
+        )
+        return digest, model, version, seed
+
     def sample(self, side: Literal["a", "b"]) -> Sample:
         """One of the two samples."""
-        model, version, digest, seed, values = (
-            getattr(self, f"{name}_{side}") for name in ("model", "version", "sample", "seed", "values")
-        )
+        values = self.values_a if side == "a" else self.values_b
         if values is None:
-            return Sample(digest, model, version, seed)
-        return Sample(digest, model, version, seed, Kind.ROW, json.loads(values))
+            return Sample(*self.of_side(side))
+        return Sample(*self.of_side(side), Kind.ROW, json.loads(values))
 
 
 def read(path: Path) -> list[VoteRow]:
@@ -111,6 +136,8 @@ def read(path: Path) -> list[VoteRow]:
             rows = [_parse(line) for line in path.read_text().splitlines() if line.strip()]
         else:
             raise ConfigError(f"{path.name} is no .parquet or .jsonl file; 'regen votes export' writes both")
+    except FileNotFoundError as error:
+        raise DataError(f"{path} cannot be read: there is no such file; 'regen votes export' writes one") from error
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read: {' '.join(str(error).split())[:200]}") from error
     return check(rows)
@@ -207,17 +234,17 @@ class _Writer:
 
     def add(self, number: int, row: VoteRow) -> bool:
         """Records a vote; says whether it is new."""
-        known = self.connection.execute(
-            sa.select(vote.c.choice, annotator.c.name).select_from(vote.join(assignment).join(annotator))
-            .where(vote.c.client_key == row.key)
-        ).first()  # fmt: skip
-        if known is not None:
-            if (known.choice, known.name) == (row.pressed, row.annotator):
-                return False
-            raise DataError(
-                f"nothing was imported: row {number} has the key of a recorded vote, {known.choice} of {known.name}, and "
-                f"says {row.pressed} of {row.annotator}"
-            )
+        if (known := self._recorded(row.key)) is not None:
+            said = {
+                "choice": str(row.pressed), "annotator": row.annotator, "campaign": row.campaign, "ms": row.ms,
+                "flipped": row.flipped, "a": row.of_side("a"), "b": row.of_side("b"),
+            }  # fmt: skip
+            if differing := [what for what in said if said[what] != known[what]]:
+                raise DataError(
+                    f"nothing was imported: row {number} has the key of a recorded vote and contradicts it: "
+                    + "; ".join(f"{what} is {known[what]} there and {said[what]} here" for what in differing)
+                )
+            return False
         of, person = self._task(row), self._person(row.annotator)
         created = int(row.created.replace(tzinfo=row.created.tzinfo or UTC).timestamp() * 1000)
         self.connection.execute(
@@ -237,6 +264,26 @@ class _Writer:
         told = {"vote": made, "assignment": given, "task": of, "choice": row.pressed}
         history.append(self.connection, self.now, "vote", row.annotator, told)
         return True
+
+    def _recorded(self, key: str) -> dict[str, Any] | None:
+        """What is recorded of the vote with this key."""
+        a, b = sample.alias("a"), sample.alias("b")
+        joined = vote.join(assignment).join(annotator).join(task).join(campaign)
+        row = self.connection.execute(
+            sa.select(
+                vote.c.choice, annotator.c.name.label("annotator"), campaign.c.name.label("campaign"), vote.c.ms,
+                assignment.c.flipped,
+                *(of.c[name].label(f"{name}_{side}")
+                  for side, of in (("a", a), ("b", b)) for name in ("sha256", "model", "version", "seed")),
+            ).select_from(joined.join(a, task.c.a == a.c.id).join(b, task.c.b == b.c.id))
+            .where(vote.c.client_key == key)
+        ).first()  # fmt: skip
+        if row is None:
+            return None
+        return {
+            "choice": row.choice, "annotator": row.annotator, "campaign": row.campaign, "ms": row.ms,
+            "flipped": row.flipped, "a": tuple(row[5:9]), "b": tuple(row[9:13]),
+        }  # fmt: skip
 
     def _campaign(self, name: str, subject: str) -> int:
         if name not in self.campaigns:

@@ -23,7 +23,7 @@ FAST_MS = 300
 """A vote under this time is flagged: nobody looks at two samples so quickly."""
 KEY_PATTERN = r"^[A-Za-z0-9_-]{16,64}$"
 """What a vote's key looks like."""
-GONE = "a sample's file is gone"
+GONE = "a sample's file is gone or damaged"
 
 
 @dataclass(frozen=True)

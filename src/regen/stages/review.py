@@ -87,13 +87,19 @@ def open_review(
 
     Raises:
         RegistryError: there is no such model.
-        ConfigError: the campaign is open already with other numbers.
+        ConfigError: the campaign is open already with other numbers, or a version would stand against itself.
     """
     from regen.registry import tracking, versions
 
     tracking.open_store(workspace)
     shown = [versions.resolve(name) for name in (reference, against) if name is not None]
-    subject = " against ".join(f"{version.model}/{version.number}" for version in shown)
+    named = [f"{version.model}/{version.number}" for version in shown]
+    if against is not None and named[0] == named[1]:
+        raise ConfigError(
+            f"{reference} and {against} are one version, {named[0]}; name another by --against, or leave it out to judge "
+            "this one's samples among themselves"
+        )
+    subject = " against ".join(named)
     about = [campaign for campaign in campaigns.every(store) if campaign.subject == subject]
     if about and about[0].closed is None:
         _require_same(about[0], n_pairs, need)
@@ -197,12 +203,16 @@ def export_votes(
     Raises:
         VoteError: there is no such campaign.
         DataError: only what a reward may learn from is wanted, and there is nothing.
+        ConfigError: `out` is a folder.
     """
     assert form in FORMATS
     number = campaigns.choose(store, campaign).id
     found = export.votes(store, number)
     kept = export.for_training(found) if training else found
-    target = out or workspace.root / "votes" / f"campaign-{number}{SUFFIXES[form]}"
+    name = f"campaign-{number}{SUFFIXES[form]}"
+    target = out or workspace.root / "votes" / name
+    if target.is_dir():
+        raise ConfigError(f"{target} is a folder; name a file, such as {target / name}")
     with files.replacing(target) as temporary:
         temporary.write_bytes(export.write(kept, form))
     return target, len(kept), kept.annotator.nunique()

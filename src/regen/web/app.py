@@ -13,7 +13,7 @@ from regen.core.errors import RegenError, StorageError
 from regen.preferences.refusals import ConflictError, LeaseError, NotFoundError, TokenError
 from regen.preferences.store import Store
 from regen.web import api, pages
-from regen.web.context import FOLDER, Context, CrossSiteError, RateError
+from regen.web.context import FOLDER, Context, CrossSiteError, PicturesError, RateError
 from regen.web.guard import Guard
 from regen.web.metrics import Measuring
 from regen.web.settings import Settings
@@ -52,9 +52,12 @@ def status_of(error: RegenError) -> int:
 def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, RegenError)
     status = status_of(error)
-    if status == 503:
+    message = str(error)
+    if status == 503:  # reviewers are told without addresses and paths
         log.error("%s", error)
-    message = "The store of votes does not answer; try again in a moment." if status == 503 else str(error)
+        away = isinstance(error, PicturesError)
+        what = "folder of pictures is not there" if away else "store of votes does not answer"
+        message = f"The {what}; try again in a moment."
     headers = {429: {"Retry-After": "1"}, 503: {"Retry-After": "5"}}.get(status)
     return _answer(request, status, message, headers)
 

@@ -9,7 +9,8 @@ from fastapi import Depends, Form, Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from regen.core.errors import RegenError
+from regen.core import files
+from regen.core.errors import RegenError, StorageError
 from regen.preferences import campaigns, people
 from regen.preferences.campaigns import Sample
 from regen.preferences.people import Session
@@ -32,6 +33,10 @@ class RateError(RegenError):
     """Somebody asks more often than people do."""
 
 
+class PicturesError(StorageError):
+    """The folder of the pictures is out of reach, so that nothing can be said of any of them."""
+
+
 class Context:
     """One application's parts."""
 
@@ -39,6 +44,7 @@ class Context:
         self.store, self.settings, self.metrics = store, settings, Metrics()
         self.writes = Buckets(settings.votes_per_second, settings.burst)
         self._shown: set[str] = set()
+        self._whole: dict[str, tuple[int, int]] = {}  # when a file that was found whole was written, and its size
         self.templates = Environment(
             loader=PackageLoader("regen.web"), autoescape=True, undefined=StrictUndefined,
             trim_blocks=True, lstrip_blocks=True,
@@ -55,14 +61,45 @@ class Context:
                 return None
             self._shown.add(digest)  # what a campaign shows is settled when it is opened
         try:
-            content = (self.settings.images / f"{digest}.png").read_bytes()
+            content = self._path(digest).read_bytes()
         except OSError:
             return None
         return content if hashlib.sha256(content).hexdigest() == digest else None
 
     def is_there(self, sample: Sample) -> bool:
-        """Whether a sample can be shown."""
-        return sample.kind is Kind.ROW or (self.settings.images / f"{sample.sha256}.png").is_file()
+        """Whether a sample can be shown: a picture's file is there and still what its name says.
+
+        Raises:
+            PicturesError: the whole folder of pictures is away, or cannot be read.
+        """
+        if sample.kind is Kind.ROW:
+            return True
+        folder, way = self.settings.images, f"bring them back, or regen votes close {self.settings.campaign}"
+        try:
+            if self._is_whole(sample.sha256):
+                return True
+            if any(path.suffix == ".png" for path in folder.iterdir()):
+                return False
+        except OSError as error:
+            raise PicturesError(f"the pictures in {folder} cannot be read ({error.strerror}); {way}") from error
+        raise PicturesError(f"there are no pictures in {folder}; {way}")
+
+    def _is_whole(self, digest: str) -> bool:
+        path = self._path(digest)
+        try:
+            found = path.stat()
+            written = found.st_mtime_ns, found.st_size
+            if self._whole.get(digest) == written:
+                return True
+            if files.sha256(path) != digest:
+                return False
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return False
+        self._whole[digest] = written
+        return True
+
+    def _path(self, digest: str) -> Path:
+        return self.settings.images / f"{digest}.png"
 
 
 def context_of(request: Request) -> Context:

@@ -198,3 +198,11 @@ def test_a_share_has_wilsons_interval():
     estimate = Share(8, 10).estimate
 
     assert (estimate.value, estimate.low, estimate.high) == pytest.approx((0.8, 0.490, 0.943), abs=1e-3)
+
+
+def test_alpha_stands_where_some_resamples_hold_one_value_alone():
+    votes = [vote(task, who, -1) for task in range(24) for who in ("ada", "bob")]
+    found = measure(frame(*votes, vote(24, "ada", 1), vote(24, "bob", 1)))
+
+    assert found.alpha.value == pytest.approx(1.0)
+    assert any("rests on few unlike votes" in note for note in found.notes)

@@ -76,6 +76,16 @@ def test_pairs_of_samples_that_are_shown_can_be_added(review):
     assert (last["a"], last["b"], last["need"], last["position"]) == (first["b"], first["a"], 3, 6)
 
 
+def test_added_pairs_keep_their_samples_split_and_are_of_two_samples_of_one(review):
+    tasks = campaigns.tasks(review.store, review.campaign)
+    with pytest.raises(ConflictError, match="a pair wants two samples"):
+        campaigns.extend(review.store, review.campaign, [(tasks[0]["a"], tasks[0]["a"])], 1, "ops")
+
+    for first in (row for row in tasks if row["split"] in ("train", "validation")):
+        campaigns.extend(review.store, review.campaign, [(first["b"], first["a"])], 1, "ops")
+        assert campaigns.tasks(review.store, review.campaign)[-1]["split"] == first["split"]
+
+
 def test_pairs_of_unknown_samples_are_refused(review):
     with pytest.raises(NotFoundError, match=f"shows no sample {'0' * 64}"):
         campaigns.extend(review.store, review.campaign, [("0" * 64, "1" * 64)], 1, "ops")
@@ -114,8 +124,15 @@ def test_the_newest_campaign_is_chosen_where_none_is_named(file_store, tmp_path)
 
 @pytest.mark.parametrize("call", [campaigns.get, campaigns.close, campaigns.tasks])
 def test_a_campaign_that_is_not_there_is_named(file_store, call):
-    with pytest.raises(NotFoundError, match="there is no campaign 7"):
+    with pytest.raises(NotFoundError, match="there is no campaign 7 nor any other yet; 'regen review' opens one"):
         call(file_store, 7)
+
+
+def test_a_campaign_that_is_not_there_is_told_with_the_newest(review):
+    with pytest.raises(
+        NotFoundError, match=f"no campaign 99; the newest is {review.campaign}, .*'regen votes agreement'"
+    ):
+        campaigns.close(review.store, 99)
 
 
 def test_what_cannot_be_a_campaign_is_refused(review, tmp_path):

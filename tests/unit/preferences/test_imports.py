@@ -107,6 +107,16 @@ def test_votes_join_the_campaign_they_were_taken_from(file_store, tmp_path):
         ({"gold": True, "gold_choice": None}, "gold_choice is given where gold is true"),
         ({"repeat": True, "repeat_of": None}, "repeat_of is given where repeat is true"),
         ({"surprise": 1}, "surprise: Extra inputs are not permitted"),
+        ({"values_a": "{bad"}, "values_a: a JSON object of the row's values, got '{bad'"),
+        ({"values_a": "[1]"}, "values_a: a JSON object of the row's values, got '[1]'"),
+        ({"values_b": "3"}, "values_b: a JSON object of the row's values, got '3'"),
+        ({"values_b": '{"age": NaN}'}, "values_b: a JSON object of the row's values"),
+        ({"values_b": "[" * 100_000}, "values_b: a JSON object of the row's values"),
+        ({"version_a": 0}, "version_a: greater than or equal to 1, got 0"),
+        (
+            {"seed_a": 1, "seed_b": 1, "sample_a": "0" * 64, "sample_b": "0" * 64},
+            "a pair is two samples, not one against itself",
+        ),
     ],
 )
 def test_a_broken_row_is_named_and_nothing_imported(file_store, lines, tmp_path, change, said):
@@ -171,6 +181,43 @@ def test_a_key_that_is_recorded_for_another_vote_stops_everything(store, lines):
     assert history.first_broken(store) is None
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"campaign": "another"}, "campaign is campaign-under-test there and another here"),
+        ({"ms": 987_654}, "ms is .* there and 987654 here"),
+        ({"seed_a": 5}, "a is .*"),
+        ({"sample_b": "0" * 64}, "b is .* there and .*0000"),
+        ({"version_b": 9}, "b is .*"),
+        ({"annotator": "eve"}, "annotator is ada there and eve here"),
+    ],
+)
+def test_a_key_that_is_recorded_for_other_circumstances_stops_everything(file_store, lines, change, said):
+    imports.record(file_store, imports.check(lines[:1]))
+    before = export.votes(file_store)
+    lines[0] = {**lines[0], **change}
+
+    with pytest.raises(DataError, match=f"nothing was imported: row 0 has the key of a recorded vote .*: {said}"):
+        imports.record(file_store, imports.check([line for line in lines if not line["repeat"]]))
+
+    pd.testing.assert_frame_equal(export.votes(file_store), before)
+    assert len(campaigns.every(file_store)) == 1
+
+
+def test_a_choice_turned_round_with_its_sides_is_another_vote(file_store, lines):
+    one = next(line for line in lines if line["choice"] and not line["repeat"] and not line["gold"])
+    imports.record(file_store, imports.check([one]))
+
+    with pytest.raises(DataError, match=r"row 0 has the key of a recorded vote .*: flipped is"):
+        imports.record(file_store, imports.check([{**one, "choice": -one["choice"], "flipped": not one["flipped"]}]))
+
+
+def test_two_samples_that_look_alike_are_a_pair(lines):
+    alike = {**lines[0], "sample_b": lines[0]["sample_a"]}
+
+    assert imports.check([alike])[0].sample("a") != imports.check([alike])[0].sample("b")
+
+
 def test_a_second_vote_of_a_person_on_a_recorded_pair_stops_everything(store, lines):
     imports.record(store, imports.check(lines[:1]))
 
@@ -188,8 +235,12 @@ def test_other_files_are_refused(tmp_path):
         imports.read(tmp_path / "votes.csv")
     with pytest.raises(DataError, match=r"votes\.parquet cannot be read"):
         imports.read(tmp_path / "votes.parquet")
-    with pytest.raises(DataError, match=r"none\.jsonl cannot be read"):
+    with pytest.raises(
+        DataError, match=r"none\.jsonl cannot be read: there is no such file; 'regen votes export' writes"
+    ):
         imports.read(tmp_path / "none.jsonl")
+    with pytest.raises(DataError, match=r"none\.parquet cannot be read: there is no such file"):
+        imports.read(tmp_path / "none.parquet")
 
 
 def test_an_empty_file_imports_nothing(file_store, tmp_path):

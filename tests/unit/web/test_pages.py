@@ -1,10 +1,12 @@
 """The pages: a person logs in, judges pairs, goes back, and whatever is sent twice or wrongly has its own answer."""
 
+import os
 import re
 from contextlib import contextmanager
 
 import pytest
 
+from regen.core import files
 from regen.core.errors import StorageError
 from regen.preferences import campaigns, export, people
 from regen.preferences.people import DAY_MS, SESSION_MS
@@ -319,6 +321,56 @@ def test_a_picture_whose_file_was_changed_is_not_served(ada, review):
     (review.folder / f"{digest}.png").write_bytes(b"something else")
 
     assert ada.get(f"/img/{digest}").status_code == 404
+
+
+@pytest.mark.parametrize("content", [b"", b"something else"])
+def test_a_pair_whose_file_is_damaged_is_passed_over(ada, review, content):
+    first = DIGEST.findall(ada.get("/").text)
+    (review.folder / f"{first[0]}.png").write_bytes(content)
+
+    assert first[0] not in DIGEST.findall(ada.get("/").text)
+
+
+def test_a_picture_is_read_once_to_know_it_whole_and_again_when_its_file_is_another(ada, review, monkeypatch):
+    read = []
+    real = files.sha256
+    monkeypatch.setattr(files, "sha256", lambda path: read.append(path.stem) or real(path))
+    shown = DIGEST.findall(ada.get("/").text)
+    ada.get("/")
+    assert sorted(read) == sorted(shown)
+
+    path = review.folder / f"{shown[0]}.png"
+    path.touch()
+    os.utime(path, ns=(0, 0))
+
+    assert DIGEST.findall(ada.get("/").text) == shown
+    assert sorted(read) == sorted([*shown, shown[0]])
+
+
+@pytest.mark.parametrize("held", [True, False])
+@pytest.mark.parametrize("how", ["moved", "emptied", "a file in its place"])
+def test_while_the_folder_of_pictures_is_away_nothing_is_withdrawn(ada, review, tmp_path, how, held):
+    shown = DIGEST.findall(ada.get("/").text) if held else []
+    review.folder.rename(tmp_path / "elsewhere")
+    if how == "emptied":
+        review.folder.mkdir()
+    elif how == "a file in its place":
+        review.folder.write_text("")
+
+    answer = ada.get("/")
+
+    assert answer.status_code == 503
+    assert "The folder of pictures is not there; try again in a moment." in answer.text
+    assert str(review.folder) not in answer.text
+    assert not any(row["withdrawn"] for row in campaigns.tasks(review.store, review.campaign))
+
+    if how == "emptied":
+        review.folder.rmdir()
+    elif how == "a file in its place":
+        review.folder.unlink()
+    (tmp_path / "elsewhere").rename(review.folder)
+    after = DIGEST.findall(ada.get("/").text)
+    assert after == shown if held else len(after) == 2
 
 
 def test_no_page_tells_of_the_model(ada, review):
