@@ -1,7 +1,7 @@
 """What is to be scored, a shard at a time: the rows of a Parquet or CSV file, or the images below a folder."""
 
 import gzip
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,8 @@ from regen.data.tables import ENDINGS, is_table
 
 COUNTED = 1 << 22
 """Bytes that are looked at together when lines are counted."""
+HELD = (pd.Timestamp(1678, 1, 1), pd.Timestamp(2261, 12, 31, 23, 59, 59, 999999))
+"""The first and the last time that nanoseconds, in which MLflow hands times to a model, hold in whole years."""
 
 
 @dataclass(frozen=True)
@@ -157,11 +159,14 @@ def open_input(path: Path) -> ImageFiles | TableFile:
     raise DataError(f"{path} {met}; name a folder of images, or a file that ends in {', '.join(ENDINGS)}")
 
 
-def fitted(rows: pd.DataFrame, columns: Mapping[str, str]) -> tuple[pd.DataFrame, dict[int, str]]:
+def fitted(
+    rows: pd.DataFrame, columns: Mapping[str, str], required: Set[str] = frozenset()
+) -> tuple[pd.DataFrame, dict[int, str]]:
     """The columns that a model wants, each of its type, and why each row that does not fit them cannot be scored.
 
     Args:
         columns: name to text, number, integer, boolean or date.
+        required: those in which no value may be absent; nor may one in an integer, a boolean or a date.
     """
     rows = rows.reset_index(drop=True)
     found, reasons = {}, dict[int, list[str]]()
@@ -169,7 +174,7 @@ def fitted(rows: pd.DataFrame, columns: Mapping[str, str]) -> tuple[pd.DataFrame
         given = rows[name]
         values, wanted = _as(given, kind)
         wrong = values.isna() & given.notna()
-        if kind in ("integer", "boolean", "date"):
+        if kind in ("integer", "boolean", "date") or name in required:
             wrong = values.isna()
         for row in np.flatnonzero(wrong.to_numpy()):
             met = "nothing" if pd.isna(given[row]) else repr(str(given[row]))
@@ -184,13 +189,15 @@ def fitted(rows: pd.DataFrame, columns: Mapping[str, str]) -> tuple[pd.DataFrame
 def _as(values: "pd.Series[Any]", kind: str) -> tuple["pd.Series[Any]", str]:
     match kind:
         case "number":
-            return pd.to_numeric(values, errors="coerce").astype("float64"), "a number"
+            numbers = pd.to_numeric(values, errors="coerce").astype("float64")
+            return numbers.where(np.isfinite(numbers)), "a finite number"
         case "integer":
             numbers = pd.to_numeric(values, errors="coerce").astype("float64")
-            return numbers.where(numbers.mod(1) == 0), "a whole number"
+            return numbers.where((numbers.mod(1) == 0) & (numbers.abs() < 2**63)), "a whole number"
         case "boolean":
             words = values.astype("object").map(lambda value: str(value).lower(), na_action="ignore")
             return words.map({"true": True, "false": False, "1": True, "0": False}), "true or false"
         case "date":
-            return pd.to_datetime(values, format="ISO8601", errors="coerce"), "a date as ISO 8601 writes it"
+            times = pd.to_datetime(values, format="ISO8601", utc=True, errors="coerce").dt.tz_localize(None)
+            return times.where(times.between(*HELD)), f"a date of {HELD[0]:%Y} to {HELD[1]:%Y} as ISO 8601 writes it"
     return values.astype("object").map(str, na_action="ignore"), "text"

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from regen.core.errors import DataError
 from regen.core.sections.tables import TablesConfig
 from regen.data import table_schema, windows
 from regen.data.codebook import Codebook, require
-from regen.data.columns import TableSchema
+from regen.data.columns import Column, TableSchema
 from regen.data.table_checks import to_type
-from regen.data.table_sources import scan_file
+from regen.data.table_schema import TYPES
+from regen.data.table_sources import COMPLAINTS, scan_file
 from regen.models import storage
 from regen.models.cells import Cells
 from regen.models.table_vae import TableVae
@@ -85,11 +87,14 @@ class TableScorer:
         """The columns that rows must have as they come in: all but the label."""
         return tuple(column.name for column in self.schema.columns if column.name != self.schema.label)
 
-    def featurise(self, rows: pd.DataFrame, history: pl.DataFrame | None = None) -> pd.DataFrame:
-        """Rows as they come in, with what is computed from the past and from those before them among `rows`.
+    def featurise(
+        self, rows: pd.DataFrame, history: pl.DataFrame | None = None, others: pl.DataFrame | None = None
+    ) -> pd.DataFrame:
+        """Rows as they come in, with what is computed from the past and from those before them in their batch.
 
         Args:
             history: rows that came before, in the place of those kept with the model; later ones do no harm.
+            others: the other rows of the batch, wherever in it; they are treated as `rows` are.
 
         Raises:
             DataError: a column is not there, or a time that windows need is missing.
@@ -100,41 +105,73 @@ class TableScorer:
             return typed.to_pandas()
         if absent := typed[self.schema.time].null_count():
             raise DataError(f"{absent} of {len(typed)} rows lack {self.schema.time}, from which their past is told")
-        needed = windows.needed(self.schema, self.rules)
-        given = typed
-        if self.schema.label is not None:
-            given = typed.with_columns(pl.lit(None, pl.Int64).alias(self.schema.label))
-        past = self.history if history is None else self._typed(history)
-        if past is not None:
-            if self.schema.key is not None and self.schema.key in past.columns:
-                past = past.filter(~pl.col(self.schema.key).is_in(typed[self.schema.key].implode()))
-            together = pl.concat([past.select(needed), given.select(needed)], how="vertical_relaxed")
-        else:
-            together = given.select(needed)
+        looked_at = self._looked_at
+        batch = typed.select(looked_at)
+        if others is not None:
+            batch = pl.concat([self._typed(others).select(looked_at), batch])
+        together = self._together(self.history if history is None else self._typed(history), batch)
+        if self.schema.groups and self.rules.windows_days:
+            asked, time = typed[self.schema.time], pl.col(self.schema.time)
+            reach = pl.duration(microseconds=reach_of(self.schema, self.rules))
+            together = together.filter((time >= pl.lit(asked.min()) - reach) & (time <= pl.lit(asked.max())))
         computed = windows.features(together, self.schema, self.rules).tail(len(typed))
         return (typed.hstack(computed) if computed.width else typed).to_pandas()
 
-    def past_in(self, paths: Sequence[Path], rows: pd.DataFrame) -> pl.DataFrame | None:
-        """What windows of `rows` can look back on among the rows of Parquet or CSV files; None where there are no windows.
+    @property
+    def _looked_at(self) -> list[str]:
+        """The columns of a batch's rows that windows look at: never the label."""
+        names = [*([self.schema.key] if self.schema.key else []), *windows.needed(self.schema, self.rules)]
+        return [name for name in dict.fromkeys(names) if name != self.schema.label]
+
+    def _together(self, past: pl.DataFrame | None, batch: pl.DataFrame) -> pl.DataFrame:
+        """The past, then a batch's rows with the labels that the past knows; a row that both hold is the batch's."""
+        key, label, needed = self.schema.key, self.schema.label, windows.needed(self.schema, self.rules)
+        shared = past is not None and key is not None and key in past.columns
+        if past is not None and shared:
+            past = past.unique(key, keep="first", maintain_order=True)
+            if label is not None:
+                batch = batch.join(past.select(key, label), on=key, how="left", maintain_order="left")
+            past = past.join(batch, on=key, how="anti")
+        elif label is not None:
+            kind = next(column.kind for column in self.schema.columns if column.name == label)
+            batch = batch.with_columns(pl.lit(None, TYPES[kind]).alias(label))
+        parts = [part.select(needed) for part in (past, batch) if part is not None]
+        return pl.concat(parts, how="vertical_relaxed")
+
+    def past_in(self, paths: Sequence[Path]) -> pl.DataFrame | None:
+        """What windows can look back on in the rows of Parquet or CSV files; None where there are no windows.
 
         Raises:
             DataError: a file is not there, or cannot be read as a table.
         """
-        time, kept = self.schema.time, self.history
-        if time is None or kept is None:
+        kept = self.history
+        if kept is None:
             return None
-        asked = self._typed(pl.from_pandas(rows[[time]]))[time]
-        reach = pl.duration(microseconds=reach_of(self.schema, self.rules))
-        within = (pl.col(time) >= pl.lit(asked.min()) - reach) & (pl.col(time) <= pl.lit(asked.max()))
         found = []
         for path in paths:
             there = scan_file(path)
             names = there.collect_schema().names()
             part = self._typed(there.select(name for name in kept.columns if name in names).collect())
             absent = [pl.lit(None, kept.schema[name]).alias(name) for name in kept.columns if name not in names]
-            found.append(part.with_columns(absent).select(kept.columns).filter(within))
-        together = pl.concat(found, how="vertical_relaxed")
-        return together.unique(self.schema.key, keep="first") if self.schema.key is not None else together
+            found.append(part.with_columns(absent).select(kept.columns))
+        return pl.concat(found, how="vertical_relaxed")
+
+    def others_in(self, path: Path, rows: Sequence[int]) -> pl.DataFrame | None:
+        """What windows look at in a batch's Parquet or CSV file, but for the rows of these numbers; None without windows.
+
+        Raises:
+            DataError: the file is not there, lacks a column or one of the rows, or cannot be read as a table.
+        """
+        if self.history is None:
+            return None
+        columns = tuple(column for column in self.schema.columns if column.name in self._looked_at)
+        every = batch_of(path, columns, path.stat().st_mtime_ns if path.is_file() else 0)
+        numbers = np.asarray(rows, np.int64)
+        if beyond := numbers[(numbers < 0) | (numbers >= len(every))].tolist():
+            raise DataError(
+                f"{path} holds {len(every)} rows and none of number {beyond[0]}; name the file of this batch"
+            )
+        return every.filter(~pl.Series(np.isin(np.arange(len(every)), numbers)))
 
     def _typed(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The schema's columns that are there, in its types."""
@@ -142,9 +179,11 @@ class TableScorer:
             to_type(rows[column.name], column) for column in self.schema.columns if column.name in rows.columns
         )
 
-    def predict(self, rows: pd.DataFrame, history: pl.DataFrame | None = None) -> pd.DataFrame:
-        """Score, flag and the columns that say so, of rows as they come in."""
-        cells = self.cells(self.featurise(rows, history))
+    def predict(
+        self, rows: pd.DataFrame, history: pl.DataFrame | None = None, others: pl.DataFrame | None = None
+    ) -> pd.DataFrame:
+        """Score, flag and the columns that say so, of rows as they come in; what else is given, `featurise` tells."""
+        cells = self.cells(self.featurise(rows, history, others))
         scores = self.vae.anomaly_score(cells)
         top = self.vae.explain(cells, TOP).top.tolist()
         return pd.DataFrame({
@@ -172,6 +211,28 @@ class TableScorer:
             return self.book.shown(name, float(cell))
 
         return {"name": name, "value": value(cells), "expected": value(expected), "nats": nats}
+
+
+@lru_cache(maxsize=1)
+def batch_of(path: Path, columns: tuple[Column, ...], changed: int) -> pl.DataFrame:
+    """These columns, in their types, of a Parquet or CSV file; the rows of CSV are those that pandas counts.
+
+    Args:
+        changed: when the file was, so that it is read again once it is another.
+
+    Raises:
+        DataError: the file is not there, lacks a column, or cannot be read as a table.
+    """
+    scanned, names = scan_file(path), [column.name for column in columns]
+    try:
+        if path.suffix.lower() == ".parquet":
+            rows = scanned.select(names).collect()
+        else:
+            rows = pl.from_pandas(pd.read_csv(path, dtype=str, usecols=names))
+        return rows.select(to_type(rows[column.name], column) for column in columns)
+    except COMPLAINTS as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"{path} cannot be read as a table ({reason}); export it as UTF-8 CSV or Parquet") from None
 
 
 def recent(rows: pl.DataFrame, schema: TableSchema, rules: TablesConfig) -> pl.DataFrame | None:

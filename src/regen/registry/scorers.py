@@ -1,6 +1,6 @@
 """Registered models that say how unlike their training data a row is, whatever they are, loaded as consumers load them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -14,6 +14,8 @@ from regen.registry.versions import Version
 
 HISTORY = "history"
 """The parameter by which a model of rows is told of files with their past, one a line."""
+BATCH, ROWS = "batch", "rows"
+"""The parameters by which it is told of the file of which the rows are a part, and of their numbers there, from 0."""
 SCORE, FLAG, COLUMNS = "anomaly_score", "is_anomaly", "top_columns"
 """What a model of anomalies gives for each row: a number, higher for stranger; whether it is over the threshold; and, where
 it can tell, the columns that say so."""
@@ -37,11 +39,18 @@ class Scorer(Protocol):
         """The columns that a row must have; empty if it takes images."""
 
     @property
+    def required(self) -> Set[str]:
+        """Those of them in which no value may be absent."""
+
+    @property
     def tells_columns(self) -> bool:
         """Whether it names the columns that make a row strange."""
 
     def predict(self, rows: np.ndarray | pd.DataFrame) -> Mapping[str, Any]:
-        """Score and flag of each image (`n h w c` pixels from 0 to 255) or row, and its top columns if it tells them."""
+        """Score and flag of each image (`n h w c` pixels from 0 to 255) or row, and its top columns if it tells them.
+
+        The index of a frame says which rows of the batch these are.
+        """
 
 
 @dataclass(frozen=True)
@@ -55,10 +64,18 @@ class Registered:
     tells_columns: bool
     history: tuple[str, ...] = ()
     """Files of earlier rows that a model of rows looks back on; those kept with it if empty."""
+    batch: str = ""
+    """The file that the rows are a part of, where the model looks back on its other rows."""
+    required: Set[str] = frozenset()
 
     def predict(self, rows: np.ndarray | pd.DataFrame) -> Mapping[str, Any]:
         """Score and flag of each image or row, and its top columns if it tells them."""
-        params = {"params": {HISTORY: "\n".join(self.history)}} if self.history else {}
+        told: dict[str, Any] = {HISTORY: "\n".join(self.history)} if self.history else {}
+        if isinstance(rows, pd.DataFrame):
+            if self.batch:
+                told |= {BATCH: self.batch, ROWS: rows.index.tolist()}
+            rows = rows.reset_index(drop=True)
+        params = {"params": told} if told else {}
         with speaking_plainly(f"scoring with {self.version.model} {self.version.number}"):
             given = self.model.predict(rows, **params)
         found: Mapping[str, Any] = {name: given[name].tolist() for name in given} if _is_frame(given) else given
@@ -69,11 +86,12 @@ def _is_frame(given: object) -> bool:
     return isinstance(given, pd.DataFrame)
 
 
-def open_scorer(version: Version, history: Sequence[Path] = ()) -> Registered:
+def open_scorer(version: Version, history: Sequence[Path] = (), batch: Path | None = None) -> Registered:
     """Loads a registered version that gives anomaly scores.
 
     Args:
         history: files of earlier rows, for a model that looks back on the past of those it scores.
+        batch: the file that they are a part of, for the same; a version that knows no batch has it as history.
 
     Raises:
         RegistryError: it gives none, or its files are gone or damaged.
@@ -90,6 +108,8 @@ def open_scorer(version: Version, history: Sequence[Path] = ()) -> Registered:
     shape = tuple(map(int, signature.inputs.inputs[0].shape[1:])) if tensors else None
     columns = {} if tensors else {spec.name: TYPES.get(spec.type.name, "text") for spec in signature.inputs.inputs}
     assert shape is None or len(shape) == 3  # images are n h w c
-    looks_back = signature.params is not None and HISTORY in [spec.name for spec in signature.params.params]
-    past = tuple(map(str, history)) if looks_back else ()
-    return Registered(version, model, shape, columns, COLUMNS in given, past)
+    required = frozenset() if tensors else frozenset(spec.name for spec in signature.inputs.inputs if spec.required)
+    asks = [spec.name for spec in signature.params.params] if signature.params is not None else []
+    part = str(batch) if batch is not None and BATCH in asks else ""
+    past = [*history, *([batch] if batch is not None and not part else [])] if HISTORY in asks else []
+    return Registered(version, model, shape, columns, COLUMNS in given, tuple(map(str, past)), part, required)

@@ -13,7 +13,7 @@ import pandas as pd
 from regen.data.columns import Column, TableSchema
 from regen.registry import packaging
 from regen.registry.packaging import CARD, REQUIREMENTS
-from regen.registry.scorers import HISTORY
+from regen.registry.scorers import BATCH, HISTORY, ROWS
 from regen.registry.tracking import Run, speaking_plainly
 
 TABLE_REQUIREMENTS = (*REQUIREMENTS, *(f"{name}=={version(name)}" for name in ("polars", "pyarrow", "scipy")))
@@ -77,7 +77,8 @@ def _vae_signature(schema: TableSchema) -> Any:
         for column in _taken(schema)
     ]  # fmt: skip
     given = [ColSpec("double", "anomaly_score"), ColSpec("boolean", "is_anomaly"), ColSpec("string", "top_columns")]
-    return ModelSignature(Schema(taken), Schema(given), ParamSchema([ParamSpec(HISTORY, "string", "")]))
+    past = [ParamSpec(HISTORY, "string", ""), ParamSpec(BATCH, "string", ""), ParamSpec(ROWS, "long", [], shape=(-1,))]
+    return ModelSignature(Schema(taken), Schema(given), ParamSchema(past))
 
 
 def _gan_signature(made: Sequence[Column]) -> Any:

@@ -12,7 +12,8 @@ class TableVaeModel(PythonModel):  # type: ignore[misc]  # MLflow's base is unty
     """Rows with the schema's columns, the label left out, to a score (higher is stranger), a flag, and the top columns.
 
     What is computed from the rows' past looks back on the rows kept with the model, or on those of the Parquet or CSV
-    files that the parameter `history` names, one a line, and on earlier ones among the rows themselves.
+    files that the parameter `history` names, one a line, and on earlier ones among the rows themselves. Of a larger batch
+    `batch` names the file, and `rows` which of its rows these are, so that they look back on all others of it too.
     """
 
     def load_context(self, context: Any) -> None:
@@ -23,8 +24,13 @@ class TableVaeModel(PythonModel):  # type: ignore[misc]  # MLflow's base is unty
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Scores rows."""
-        paths = [Path(line) for line in str((params or {}).get("history", "")).splitlines()]
-        return self.scorer.predict(model_input, self.scorer.past_in(paths, model_input) if paths else None)
+        given = params or {}
+        paths, batch = [Path(line) for line in str(given.get("history", "")).splitlines()], str(given.get("batch", ""))
+        return self.scorer.predict(
+            model_input,
+            self.scorer.past_in(paths) if paths else None,
+            self.scorer.others_in(Path(batch), given.get("rows", [])) if batch else None,
+        )
 
 
 mlflow.models.set_model(TableVaeModel())

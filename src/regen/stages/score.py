@@ -38,7 +38,7 @@ BATCH_MIB = 16
 LOOKED_AT = 200
 """Rows of a shard whose scores are drawn."""
 HEIGHTS = "▁▂▃▄▅▆▇█"
-FORMAT = 1
+FORMAT = 2
 """Of the shards' files; another one begins anew."""
 
 
@@ -62,6 +62,8 @@ class Scored:
     seconds: float
     spread: str
     """How often scores from the lowest to the highest are met, as a line of bars; of some rows of each shard."""
+    reason: str = ""
+    """Why the first row that could not be scored could not."""
 
 
 def score(workspace: Workspace, source: Path, reference: str, output: Path, shard_rows: int, watch: Watch) -> Scored:
@@ -73,35 +75,53 @@ def score(workspace: Workspace, source: Path, reference: str, output: Path, shar
         watch: told of how many rows are done.
 
     Raises:
-        ConfigError: the output's name ends as another kind of file.
+        ConfigError: the output's name ends as another kind of file, or is the input's.
         RegistryError: there is no such model, or it gives no scores.
-        DataError: the input cannot be read, or lacks columns.
+        DataError: the input cannot be read, lacks columns, or holds no row that can be scored.
         EvaluationError: the input is not what the model takes.
     """
     if output.suffix.lower() not in SUFFIXES:
         raise ConfigError(f"--output {output} ends in {output.suffix or 'nothing'}; wanted {' or '.join(SUFFIXES)}")
+    if output.resolve() == source.resolve():
+        raise ConfigError(f"--output {output} is the input, which would be lost; name another file")
     tracking.open_store(workspace)
     version = versions.resolve(reference)
     given = open_input(source)
-    scorer = scorers.open_scorer(version, _past(workspace, version, given))
+    batch = given.path.resolve() if isinstance(given, TableFile) else None
+    scorer = scorers.open_scorer(version, _past(workspace, version, given), batch)
     require_fit(scorer, given, source, f"{version.model} {version.number}")
     plan = {
         "model": version.model, "version": version.number, "key": version.key, "input": given.identity,
         "shard_rows": shard_rows, "format": FORMAT,
     }  # fmt: skip
     with workspace.lock(f"score-{files.digest(str(output.resolve()))[:16]}"):
-        return run(given, scorer, plan, source, output, watch)
+        found = run(given, scorer, plan, source, output, watch)
+    require_scores(found)
+    return found
 
 
 def _past(workspace: Workspace, version: Version, given: ImageFiles | TableFile) -> list[Path]:
-    """The files on whose rows those of a table look back: the project's data, if it is here, and the input itself.
+    """The file on whose rows those of a table look back beside the input's own: the project's data, if it is here.
 
-    Later rows do no harm, so a score does not depend on the size of a shard.
+    Later rows do no harm, and the input's own labels are never looked at, so a score does not depend on a shard's size.
     """
     if isinstance(given, ImageFiles):
         return []
     known = workspace.data(version.tags.get("regen.project", "")) / ROWS
-    return [*([known] if known.is_file() else []), given.path.resolve()]
+    return [known] if known.is_file() else []
+
+
+def require_scores(found: Scored) -> None:
+    """Makes sure that something could be scored.
+
+    Raises:
+        DataError: nothing could.
+    """
+    if found.failed == found.rows:
+        raise DataError(
+            f"none of the {found.rows:,} in {found.input} could be scored, the first because of {found.reason}; mend them, "
+            f"the column error in {found.output} says what is wrong with each"
+        )
 
 
 def require_fit(scorer: Scorer, given: ImageFiles | TableFile, source: Path, called: str) -> None:
@@ -168,6 +188,7 @@ def run(
         str(source), str(output), plan["model"], plan["version"], rows, sum(one["flagged"] for one in told),
         sum(one["failed"] for one in told), len(told), found, files.sha256(output), round(time.monotonic() - start, 3),
         bars(np.concatenate([_some_scores(part) for part in written])),
+        next((one["reason"] for one in told if one["reason"]), ""),
     )  # fmt: skip
     files.write_json(record, asdict(scored) | {"plan": plan})
     shutil.rmtree(parts, ignore_errors=True)
@@ -201,9 +222,12 @@ def _schema(scorer: Scorer) -> pa.Schema:
     )
 
 
-def _counts(table: pa.Table) -> dict[str, int]:
-    flags = table[FLAG]
-    return {"flagged": sum(bool(flag) for flag in flags.to_pylist()), "failed": flags.null_count}
+def _counts(table: pa.Table) -> dict[str, Any]:
+    flags, reasons = table[FLAG], table["error"].drop_null()
+    return {
+        "flagged": sum(bool(flag) for flag in flags.to_pylist()), "failed": flags.null_count,
+        "reason": reasons[0].as_py() if len(reasons) else "",
+    }  # fmt: skip
 
 
 def _scores(shard: Any, first: int, given: ImageFiles | TableFile, scorer: Scorer) -> dict[str, list[Any]]:
@@ -212,17 +236,21 @@ def _scores(shard: Any, first: int, given: ImageFiles | TableFile, scorer: Score
         assert scorer.shape is not None  # `require_fit` has looked
         names = [name.encode("utf-8", "backslashreplace").decode() for name in shard]
         return {"path": names} | score_images([given.root / name for name in shard], scorer)
-    return {"row": list(range(first, first + len(shard)))} | score_rows(shard, scorer)
+    return {"row": list(range(first, first + len(shard)))} | score_rows(shard, scorer, first)
 
 
-def score_rows(rows: pd.DataFrame, scorer: Scorer) -> dict[str, list[Any]]:
-    """Score, flag, top columns and error of each row."""
-    table, errors = fitted(rows, scorer.columns)
+def score_rows(rows: pd.DataFrame, scorer: Scorer, first: int = 0) -> dict[str, list[Any]]:
+    """Score, flag, top columns and error of each row.
+
+    Args:
+        first: the number of the first of them in the input.
+    """
+    table, errors = fitted(rows, scorer.columns, scorer.required)
     found = _empty(len(rows), scorer)
     for row, reason in errors.items():
         found["error"][row] = reason
     if len(table):
-        _fill(found, table.index.tolist(), scorer.predict(table.reset_index(drop=True)))
+        _fill(found, table.index.tolist(), scorer.predict(table.set_axis(table.index + first)))
     return found
 
 

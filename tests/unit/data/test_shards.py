@@ -131,9 +131,54 @@ def test_a_row_that_does_not_fit_says_why_and_the_others_keep_their_numbers():
 
     assert table.index.tolist() == [0]
     assert bad == {
-        1: "a: wanted a number, got 'x'; b: wanted a whole number, got nothing",
+        1: "a: wanted a finite number, got 'x'; b: wanted a whole number, got nothing",
         2: "b: wanted a whole number, got '1.5'",
     }
+
+
+@pytest.mark.parametrize("required", [frozenset(), frozenset({"a", "c"})])
+def test_a_value_may_be_absent_where_none_is_required(required):
+    rows = pd.DataFrame({"a": ["1", None, "3"], "c": ["x", "y", None]})
+
+    table, bad = fitted(rows, {"a": "number", "c": "text"}, required)
+
+    wanted = {1: "a: wanted a finite number, got nothing", 2: "c: wanted text, got nothing"}
+    assert bad == (wanted if required else {})
+    assert len(table) == 3 - len(bad)
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, "inf"])
+def test_infinity_is_no_number(value):
+    _, bad = fitted(pd.DataFrame({"a": [value], "b": [value]}), {"a": "number", "b": "integer"})
+
+    assert bad == {0: f"a: wanted a finite number, got '{value}'; b: wanted a whole number, got '{value}'"}
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        ["2026-01-01T05:00:00+05:00", "2026-01-01T00:00:00Z", "2026-01-01"],
+        pd.to_datetime(["2026-01-01T05:00:00"] * 3).tz_localize("Asia/Karachi"),
+        pd.to_datetime(["2026-01-01"] * 3).astype("datetime64[ms]"),
+    ],
+)
+def test_times_are_those_of_utc_without_a_zone(times):
+    table, bad = fitted(pd.DataFrame({"e": times}), {"e": "date"})
+
+    assert bad == {}
+    assert table["e"].tolist() == [pd.Timestamp("2026-01-01")] * 3
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_time_that_nanoseconds_cannot_hold_fails_its_row_alone(whole):
+    times = pd.Series(["2990-01-01T00:00:00", "2026-01-01T00:00:00"])
+    given = times if whole else times.astype("datetime64[us]")
+
+    table, bad = fitted(pd.DataFrame({"e": given}), {"e": "date"})
+
+    assert list(bad) == [0]
+    assert bad[0].startswith("e: wanted a date of 1678 to 2261 as ISO 8601 writes it, got '2990-01-01")
+    assert table["e"].astype("datetime64[ns]").tolist() == [pd.Timestamp("2026-01-01")]
 
 
 def test_columns_that_the_model_does_not_read_are_left_out():

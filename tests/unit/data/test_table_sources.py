@@ -137,7 +137,9 @@ def test_no_password_is_in_a_dump_or_an_error_of_the_project_file() -> None:
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("query", ["DROP TABLE payments", "DELETE FROM payments RETURNING *", "PRAGMA user_version = 7"])
+@pytest.mark.parametrize(
+    "query", ["DROP TABLE payments", "DELETE FROM payments RETURNING *", "PRAGMA user_version = 7"]
+)
 def test_a_query_cannot_change_its_database(tmp_path: Path, query: str) -> None:
     database(tmp_path / "ledger.db")
     before = (tmp_path / "ledger.db").read_bytes()
@@ -149,7 +151,8 @@ def test_a_query_cannot_change_its_database(tmp_path: Path, query: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["postgresql://h/d?user=u&password=hush", "mssql+pyodbc:///?odbc_connect=PWD%3Dhush", "x://u:hush@h/d?Passwd=hush"]
+    "url",
+    ["postgresql://h/d?user=u&password=hush", "mssql+pyodbc:///?odbc_connect=PWD%3Dhush", "x://u:hush@h/d?Passwd=hush"],
 )
 def test_no_password_among_the_parameters_of_a_url_is_shown(url: str) -> None:
     config = parse({"project": "a", "data": {"source": f"sql:{url}", "query": "SELECT 1"}})
@@ -188,9 +191,15 @@ def test_a_password_may_come_from_the_environment(tmp_path: Path, monkeypatch: p
         ({"source": "sql:nonsense", "query": "q"}, "no driver for it"),
         ({"source": "table:wide.csv"}, r"wide\.csv: its column names are not text in UTF-8; export it as UTF-8 CSV"),
         ({"source": "table:latin.csv"}, r"latin\.csv: its column names are not text in UTF-8"),
-        ({"source": "table:nameless.csv"}, r"column 2 wants a name of 1 to 120 printable characters, got ''; rename it"),
+        (
+            {"source": "table:nameless.csv"},
+            r"column 2 wants a name of 1 to 120 printable characters, got ''; rename it",
+        ),
         ({"source": "table:vast.parquet"}, r"vast\.parquet: a holds integers of 128 bits; cast it to 64 bits"),
-        ({"source": "sql:sqlite:///none.db", "query": "SELECT 1"}, r"none\.db: there is no such file; write sqlite:///PATH"),
+        (
+            {"source": "sql:sqlite:///none.db", "query": "SELECT 1"},
+            r"none\.db: there is no such file; write sqlite:///PATH",
+        ),
         (
             {"source": "sql:pg://u:$NO_SUCH_VARIABLE@h", "query": "q"},
             "names NO_SUCH_VARIABLE, which the environment does not",

@@ -1,5 +1,6 @@
 """A table's scorer: rows as they come in, their past from what travels with the model, and columns that say why."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -128,8 +129,87 @@ def test_the_past_comes_from_files_and_each_row_of_it_once(scorer: TableScorer, 
     every.tail(40).drop("fraud").write_csv(tmp_path / "new.csv")
     asked = every.tail(10).drop("fraud").to_pandas()
 
-    past = scorer.past_in([tmp_path / "known.parquet", tmp_path / "new.csv"], asked)
+    past = scorer.past_in([tmp_path / "known.parquet", tmp_path / "new.csv"])
 
     found = scorer.featurise(asked, past)
     wanted = windows.features(every.with_columns(fraud=pl.when(pl.col("id") < 620).then("fraud")), SCHEMA, RULES)
     pd.testing.assert_frame_equal(found[list(wanted.columns)], wanted.tail(10).to_pandas())
+
+
+def written(rows: pl.DataFrame, path: Path) -> Path:
+    """A batch as a file, with a blank line if it is CSV."""
+    if path.suffix == ".parquet":
+        rows.write_parquet(path)
+    else:
+        first, _, rest = rows.write_csv().partition("\n")
+        path.write_text(f"{first}\n\n{rest}")
+    return path
+
+
+def in_shards(scorer: TableScorer, path: Path, rows: pl.DataFrame, size: int, known: Path | None) -> pd.DataFrame:
+    """A batch's rows with their features, some at a time."""
+    past = scorer.past_in([known]) if known is not None else None
+    parts = [
+        scorer.featurise(part.to_pandas(), past, scorer.others_in(path, range(at, at + len(part))))
+        for at, part in ((at, rows[at : at + size]) for at in range(0, len(rows), size))
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+@pytest.mark.parametrize("name", ["batch.csv", "batch.parquet"])
+@pytest.mark.parametrize("is_known", [True, False])
+def test_features_do_not_depend_on_the_size_of_a_shard(
+    scorer: TableScorer, tmp_path: Path, name: str, *, is_known: bool
+) -> None:
+    every = made(900)
+    every.head(640).write_parquet(tmp_path / "known.parquet")
+    batch = pl.concat([every.tail(300), every.tail(20)]).with_columns(
+        fraud=pl.lit(1)
+    )  # keys twice, labels that say much
+    path, known = written(batch, tmp_path / name), tmp_path / "known.parquet" if is_known else None
+
+    found = {size: in_shards(scorer, path, batch, size, known) for size in (7, 100, 1000)}
+
+    pd.testing.assert_frame_equal(found[7], found[1000], rtol=1e-9)
+    pd.testing.assert_frame_equal(found[100], found[1000], rtol=1e-9)
+
+
+def test_rows_without_a_key_are_counted_once_whatever_the_shard(scorer: TableScorer, tmp_path: Path) -> None:
+    every = made(700)
+    schema = replace(SCHEMA, columns=SCHEMA.columns[1:], key=None)
+    keyless = replace(scorer, schema=schema, history=recent(every.head(600), schema, RULES))
+    batch = every.tail(100).drop("id", "fraud")
+    path = written(batch, tmp_path / "batch.csv")
+
+    found = in_shards(keyless, path, batch, 9, None)
+
+    wanted = windows.features(every.with_columns(fraud=pl.when(pl.col("id") < 600).then("fraud")), SCHEMA, RULES)
+    pd.testing.assert_frame_equal(found[list(wanted.columns)], wanted.tail(100).to_pandas())
+
+
+def test_a_batch_takes_its_labels_from_the_past_alone(scorer: TableScorer, tmp_path: Path) -> None:
+    every = made(700)
+    batch = every.tail(200).with_columns(fraud=1 - pl.col("fraud"))
+    every.head(650).write_parquet(tmp_path / "known.parquet")
+    path = written(batch, tmp_path / "batch.parquet")
+
+    found = in_shards(scorer, path, batch, 50, tmp_path / "known.parquet")
+
+    wanted = windows.features(every.with_columns(fraud=pl.when(pl.col("id") < 650).then("fraud")), SCHEMA, RULES)
+    pd.testing.assert_frame_equal(found[list(wanted.columns)], wanted.tail(200).to_pandas())
+
+
+def test_a_batch_that_lacks_a_column_is_told(scorer: TableScorer, tmp_path: Path) -> None:
+    for name in ("batch.csv", "batch.parquet"):
+        path = written(made(5).drop("card"), tmp_path / name)
+
+        with pytest.raises(DataError, match="cannot be read as a table"):
+            scorer.others_in(path, [0])
+
+
+@pytest.mark.parametrize("number", [-1, 5])
+def test_a_row_that_the_batch_does_not_hold_is_told(scorer: TableScorer, tmp_path: Path, number: int) -> None:
+    path = written(made(5), tmp_path / "batch.parquet")
+
+    with pytest.raises(DataError, match=f"holds 5 rows and none of number {number}; name the file of this batch"):
+        scorer.others_in(path, [0, number])

@@ -8,7 +8,7 @@ import pytest
 
 from regen.core.errors import RegistryError
 from regen.registry import scorers, versions
-from regen.registry.scorers import open_scorer
+from regen.registry.scorers import Registered, open_scorer
 
 TABLE_MODEL = """
 import mlflow
@@ -78,3 +78,27 @@ def test_a_model_that_gives_no_scores_is_refused(store, kind):
 
     with pytest.raises(RegistryError, match=rf"digits-{kind} \d+ gives no anomaly_score; name a VAE"):
         open_scorer(version)
+
+
+class Batches:
+    """A loaded model that keeps what it was given."""
+
+    def predict(self, rows: pd.DataFrame, params: dict | None = None) -> dict:
+        self.params, self.index = params, rows.index.tolist()
+        return {"anomaly_score": rows["amount"], "is_anomaly": rows["amount"] > 5}
+
+
+@pytest.mark.parametrize("batch", ["", "rows.csv"])
+def test_a_model_is_told_which_rows_of_a_batch_it_has(table_version, batch):
+    model = Batches()
+    scorer = Registered(table_version, model, None, {"amount": "number"}, False, ("known.parquet",), batch)
+
+    scorer.predict(pd.DataFrame({"amount": [1.0, 9.0]}, index=[3, 5]))
+
+    part = {"batch": "rows.csv", "rows": [3, 5]} if batch else {}
+    assert model.params == {"history": "known.parquet"} | part
+    assert model.index == [0, 1]
+
+
+def test_columns_without_which_a_row_is_none_are_told(table_version):
+    assert open_scorer(table_version).required == {"amount", "kind", "count"}

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from regen.core.workspace import Workspace
 from regen.data.shards import open_input
 from regen.registry.scorers import ColumnType
 from regen.stages import score as module
-from regen.stages.score import markdown, require_fit, run
+from regen.stages.score import markdown, require_fit, require_scores, run
 
 
 @dataclass
@@ -26,6 +27,7 @@ class Sums:
 
     shape: tuple[int, int, int] | None = None
     columns: Mapping[str, ColumnType] = field(default_factory=lambda: {"a": "number"})
+    required: frozenset[str] = frozenset({"a"})
     tells_columns: bool = False
     calls: int = 0
     most: int = 10**9
@@ -99,8 +101,66 @@ def test_a_row_that_cannot_be_read_is_kept_with_its_reason(tmp_path):
     found = scored(tmp_path / "rows.csv", tmp_path / "out.csv", Sums())
 
     table = read(tmp_path / "out.csv")
-    assert table["error"].fillna("").tolist() == ["", "a: wanted a number, got 'x'", ""]
-    assert (found.rows, found.flagged, found.failed) == (3, 1, 1)
+    assert table["error"].fillna("").tolist() == ["", "a: wanted a finite number, got 'x'", ""]
+    assert (found.rows, found.flagged, found.failed, found.reason) == (3, 1, 1, "a: wanted a finite number, got 'x'")
+    require_scores(found)
+
+
+@pytest.mark.parametrize(("value", "met"), [("inf", "'inf'"), ("-Infinity", "'-Infinity'"), ("", "nothing")])
+def test_an_infinite_and_an_absent_value_are_not_scored(tmp_path, value, met):
+    (tmp_path / "rows.csv").write_text(f"a,b\n1,x\n{value},x\n9,x\n")
+
+    scored(tmp_path / "rows.csv", tmp_path / "out.csv", Sums())
+
+    table = read(tmp_path / "out.csv")
+    assert table["error"].fillna("").tolist() == ["", f"a: wanted a finite number, got {met}", ""]
+    assert table["anomaly_score"].isna().tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_an_input_of_which_nothing_could_be_scored_is_an_error_with_the_first_reason(tmp_path, size):
+    (tmp_path / "rows.csv").write_text("a\nx\ny\n")
+
+    found = scored(tmp_path / "rows.csv", tmp_path / "out.csv", Sums(), size)
+
+    with pytest.raises(
+        DataError, match=r"none of the 2 in .*rows\.csv could be scored, .*wanted a finite number, got 'x'"
+    ):
+        require_scores(found)
+    assert len(read(tmp_path / "out.csv")) == 2
+
+
+def test_a_batch_of_which_nothing_could_be_scored_fails_and_leaves_its_output(tmp_path, monkeypatch):
+    (tmp_path / "rows.csv").write_text("a\nx\n")
+    (tmp_path / "data" / "p").mkdir(parents=True)
+    (tmp_path / "data" / "p" / "rows.parquet").write_bytes(b"")
+    opened = []
+    version = SimpleNamespace(model="m", number=2, key="k", tags={"regen.project": "p"})
+    monkeypatch.setattr(module.tracking, "open_store", lambda workspace: None)
+    monkeypatch.setattr(module.versions, "resolve", lambda reference: version)
+    monkeypatch.setattr(module.scorers, "open_scorer", lambda *given: opened.append(given) or Sums())
+
+    with pytest.raises(
+        DataError, match=r"none of the 1 in .* could be scored, the first because of a: wanted a finite"
+    ):
+        module.score(Workspace(tmp_path), tmp_path / "rows.csv", "m", tmp_path / "out.csv", 5, lambda *far: None)
+
+    assert read(tmp_path / "out.csv")["error"].tolist() == ["a: wanted a finite number, got 'x'"]
+    assert opened == [(version, [tmp_path / "data" / "p" / "rows.parquet"], (tmp_path / "rows.csv").resolve())]
+
+
+def test_the_scorer_is_told_which_rows_of_the_input_it_has(tmp_path):
+    (tmp_path / "rows.csv").write_text("a\n1\nx\n2\n3\n4\n")
+    told = []
+
+    class Telling(Sums):
+        def predict(self, rows: Any) -> Mapping[str, Any]:
+            told.append(rows.index.tolist())
+            return super().predict(rows)
+
+    scored(tmp_path / "rows.csv", tmp_path / "out.csv", Telling())
+
+    assert told == [[0, 2], [3, 4]]
 
 
 def test_a_run_that_was_killed_goes_on_and_ends_with_the_same_bytes(rows, tmp_path):
@@ -205,6 +265,19 @@ def test_an_input_that_the_model_cannot_score_is_refused(rows, images, tmp_path,
 def test_an_output_of_another_kind_is_refused_before_anything_is_read(tmp_path):
     with pytest.raises(ConfigError, match=r"ends in \.xlsx; wanted \.parquet or \.csv"):
         module.score(Workspace(tmp_path), tmp_path / "none", "m", tmp_path / "out.xlsx", 5, lambda *far: None)
+
+
+@pytest.mark.parametrize("name", ["rows.parquet", "sub/../rows.parquet", "link.parquet"])
+def test_an_output_that_is_the_input_is_refused(rows, tmp_path, name):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "link.parquet").symlink_to(rows)
+    before = rows.read_bytes()
+
+    with pytest.raises(ConfigError, match="is the input, which would be lost; name another file"):
+        module.score(Workspace(tmp_path), rows, "m", tmp_path / name, 5, lambda *far: None)
+
+    assert rows.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.parquet", "rows.parquet", "sub"]
 
 
 def test_large_images_are_scored_a_few_at_a_time(images, monkeypatch):
