@@ -28,7 +28,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 import psutil
@@ -278,8 +278,16 @@ def serving(project: Project) -> Iterator[tuple["subprocess.Popen[bytes]", str]]
 def ask(url: str, body: Mapping[str, Any] | None = None) -> Any:
     """What Prefect's API answers."""
     data = None if body is None else json.dumps(body).encode()
-    with urlopen(Request(url, data, {"Content-Type": "application/json"}), timeout=60) as page:  # noqa: S310  # loopback
-        return json.loads(page.read())
+    asked = Request(url, data, {"Content-Type": "application/json"})  # noqa: S310  # loopback
+    for left in range(10, -1, -1):
+        try:
+            with urlopen(asked, timeout=60) as page:  # noqa: S310  # loopback
+                return json.loads(page.read())
+        except HTTPError as error:
+            if error.code != 503 or not left:
+                raise
+            time.sleep(1)  # its database is busy
+    raise AssertionError("unreachable")
 
 
 def answers(url: str) -> bool:
