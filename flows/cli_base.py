@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -97,5 +98,13 @@ def open_workspace() -> Any:
 
 
 def print_json(value: Any) -> None:
-    """Prints one JSON object."""
-    click.echo(json.dumps(value, indent=2, sort_keys=True))
+    """Prints one JSON object; null stands for a number that is none, which JSON cannot say."""
+    click.echo(json.dumps(_speakable(value), indent=2, sort_keys=True, allow_nan=False))
+
+
+def _speakable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _speakable(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_speakable(one) for one in value]
+    return None if isinstance(value, float) and not isfinite(value) else value

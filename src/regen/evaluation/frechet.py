@@ -43,13 +43,6 @@ class Gaussian:
         mean, centred = _centred(features)
         return cls(mean, centred.T @ centred / (len(features) - 1))  # BLAS sees one matrix and computes one half
 
-    @classmethod
-    def factored(cls, mean: np.ndarray, covariance: np.ndarray, factor: np.ndarray) -> "Gaussian":
-        """With a factor that was computed before."""
-        made = cls(mean, covariance)
-        vars(made)["factor"] = factor  # where cached_property looks first
-        return made
-
     @cached_property
     def factor(self) -> np.ndarray:
         """A `d r` matrix F with FFᵀ the covariance, computed once: Cholesky's, or of as many columns as its rank."""

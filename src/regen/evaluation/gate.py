@@ -92,7 +92,7 @@ def judge(
 ) -> Verdict:
     """Judges a candidate by its own figures and, where there is a champion, by paired differences from it.
 
-    Every floor must hold, and a missing or non-finite metric rejects. A first model needs floors alone. Against a
+    Every floor must hold, and a missing or non-finite one rejects. A first model needs floors alone. Against a
     champion the primary metric must be better by its whole interval, else the candidate is held; each guard must not be
     worse by more than its margin, by its whole interval, else it is rejected. Without floors nothing is promoted, nor on
     figures of too few rows.

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import inf, isfinite, nan, sqrt
+from math import inf, isfinite, isnan, nan, sqrt
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -20,7 +20,7 @@ class Estimate:
     high: float
 
     def __str__(self) -> str:
-        return f"{_short(self.value)} [{_short(self.low)}, {_short(self.high)}]"
+        return "–" if isnan(self.value) else f"{_short(self.value)} [{_short(self.low)}, {_short(self.high)}]"
 
     @property
     def is_finite(self) -> bool:

@@ -139,9 +139,13 @@ def _marginal(name: str, shown: TableExhibits) -> str:
         return table_charts.bars({group: table_charts.shares(c, known) for group, c in groups.items()}, name, name)
     present = {group: values[~np.isnan(values)] for group, values in groups.items()}
     distinct = np.unique(present[REAL_CONTROL])
-    if len(distinct) <= table_charts.MOST_BARS:
-        codes = {g: np.searchsorted(distinct, values) * np.isin(values, distinct) for g, values in present.items()}
-        words = [shown.book.shown(name, float(value)) for value in distinct]
+    if 0 < len(distinct) <= table_charts.MOST_BARS:
+        codes = {  # the last is of values that no real row has
+            g: np.where(np.isin(values, distinct), np.searchsorted(distinct, values), len(distinct))
+            for g, values in present.items()
+        }
+        new = ["not among real rows"] if not np.isin(present[SYNTHETIC], distinct).all() else []
+        words = [*(shown.book.shown(name, float(value)) for value in distinct), *new]
         return table_charts.bars({g: table_charts.shares(c.astype(int), words) for g, c in codes.items()}, name, name)
     return charts.histogram({g: v for g, v in present.items() if len(v)}, name, name)
 

@@ -14,7 +14,7 @@ from regen.evaluation.intervals import Estimate
 from regen.evaluation.report import LABELS
 from regen.preferences.alignment import decide, win_rate
 from regen.preferences.store import Store
-from regen.registry import packaging, promotion, tracking, versions
+from regen.registry import approvals, packaging, promotion, tracking, versions
 from regen.registry.versions import Version
 from regen.stages import earlier, prove, votes
 from regen.stages.alignment import BASE, CAMPAIGNS, VOTES, Alignment, lineage
@@ -219,6 +219,8 @@ def _publish(alignment: Alignment, version: Version, verdict: Mapping[str, Any],
         return
     checks = tuple(Check(**check) for check in verdict["checks"])
     versions.record_verdict(version, Verdict(decided, reasons, checks), verdict["against"])
+    if decided == Decision.PROMOTE and verdict["mode"] == "approval":
+        approvals.ask(version, alignment.context.config.gate.approval_days)
     if decided == Decision.PROMOTE and verdict["mode"] == "automatic":
         promotion.promote(alignment.context.workspace, version, "gate", "; ".join(reasons), verdict["against"])
 

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 from regen.core import files
-from regen.core.workspace import Workspace
 from regen.evaluation.report import LABELS, frechet_note
 from regen.registry import packaging, tracking, versions
 from regen.registry.tracking import Run
@@ -112,9 +111,3 @@ def model_card(context: Context, kind: str, found: dict[str, Any], tags: dict[st
         "Samples may resemble training rows.",
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
-
-
-def workspace_models(workspace: Workspace) -> list[Version]:
-    """Every registered version, newest first within each model."""
-    tracking.open_store(workspace)
-    return versions.all_versions()

@@ -64,7 +64,7 @@ def parse_given(words: Sequence[str]) -> Mapping[str, Any]:
     """Columns to their values, from COLUMN=VALUE.
 
     Raises:
-        ConfigError: a word has no =.
+        ConfigError: a word has no =, or its value cannot be read.
 
     Example:
         >>> parse_given(["fraud=1", "trade=travel"])
@@ -72,7 +72,10 @@ def parse_given(words: Sequence[str]) -> Mapping[str, Any]:
     """
     if wrong := [word for word in words if not word.partition("=")[1]]:
         raise ConfigError(f"--given {wrong[0]} gives no value; write COLUMN=VALUE, such as fraud=1")
-    return {name: yaml.safe_load(value) for name, _, value in (word.partition("=") for word in words)}
+    try:
+        return {name: yaml.safe_load(value) for name, _, value in (word.partition("=") for word in words)}
+    except yaml.YAMLError:
+        raise ConfigError(f"--given {' '.join(words)}: a value cannot be read; put odd texts in quotes") from None
 
 
 def sample_images(

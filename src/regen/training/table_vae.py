@@ -215,11 +215,12 @@ def feed(vae: TableVae, rows: Cells, n: int, draws: Draws) -> Callable[[int], In
 def calibrate(vae: TableVae, reference: Cells, held_out: Cells, config: TableVaeConfig, seed: int) -> None:
     """Fits what is not learned by gradient: σ and the score's scale to `held_out`, prior and neighbours to `reference`."""
     if vae.layout.numeric:
-        total = [
-            mean_squares(vae, inputs, vae.decode(vae.encode(inputs.slots)[0], inputs.slots)) * len(inputs.slots)
-            for inputs in map(vae.inputs, held_out.chunks(CHUNK))
-        ]
-        vae.log_sigma.copy_(log_sigma_of(torch.stack(total).sum(dim=0) / len(held_out), vae.layout.numeric))
+        total, count = torch.zeros((2, *vae.log_sigma.shape), device=vae.log_sigma.device)
+        for inputs in map(vae.inputs, held_out.chunks(CHUNK)):
+            present = (~inputs.absent).sum(dim=0).repeat(VIEWS) if vae.layout.nullable else len(inputs.slots)
+            total += mean_squares(vae, inputs, vae.decode(vae.encode(inputs.slots)[0], inputs.slots)) * present
+            count += present
+        vae.log_sigma.copy_(log_sigma_of(total / count.clamp_min(1), vae.layout.numeric))
     slots = torch.cat([vae.inputs(some).slots for some in reference.chunks(CHUNK)])
     mean, log_variance = vae.encode(slots)
     rng = torch.Generator().manual_seed(derive(seed, "table vae", "prior"))

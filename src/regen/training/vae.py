@@ -93,7 +93,7 @@ def train_vae(
     )
     guard, n, budget = Guard(runtime), runtime.share(config.batch_size), Budget(config.images, config.seconds)
     draws, feed = runtime.draws(seed, "vae"), Feed(rows, n, runtime.draws(seed, "vae"))
-    shown = next(held_out.chunks(runtime.device, INSPECTED)).images
+    shown = next(held_out.thinned(INSPECTED).chunks(runtime.device, INSPECTED)).images
 
     def step(spent: float) -> dict[str, Tensor]:
         draws.start(state.steps)

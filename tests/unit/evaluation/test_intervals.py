@@ -262,7 +262,7 @@ def test_an_estimate_is_finite_only_as_a_whole(parts: tuple[float, float, float]
         (Estimate(12.345, 10.0, 99.99), "12.3 [10.0, 100.0]"),
         (Estimate(0.9, 0.85, 1.0), "0.900 [0.850, 1.000]"),
         (Estimate(0.00123, 0.0, -0.005), "0.00123 [0.000, -0.00500]"),
-        (Estimate(nan, nan, nan), "nan [nan, nan]"),
+        (Estimate(nan, nan, nan), "–"),
     ],
 )
 def test_an_estimate_reads_as_value_and_interval(estimate: Estimate, text: str) -> None:

@@ -2,8 +2,10 @@
 
 import itertools
 import re
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from regen.evaluation import table_report
@@ -81,3 +83,18 @@ def test_a_champion_that_could_not_be_measured_is_told(tmp_path: Path) -> None:
     found["models"]["vae"]["champion"] = {"version": 2, "error": "its files are damaged"}
 
     assert "version 2, could not be measured: its files are damaged" in Page(write(tmp_path, found)).text
+
+
+def test_synthetic_values_that_no_real_row_has_are_drawn_as_such(tmp_path: Path) -> None:
+    shown = exhibits()
+    made = shown.synthetic.numbers.copy()
+    at = shown.synthetic.names.index("count")
+    made[:, at] = 999
+    real = shown.real.control.numbers.copy()
+    real[:, at] = np.arange(len(real)) % 2
+    control = replace(shown.real.control, numbers=real)
+    shown = replace(shown, synthetic=replace(shown.synthetic, numbers=made), real=replace(shown.real, control=control))
+
+    table_report.write(tmp_path, CONFIG, measured(), shown, curves())
+
+    assert "not among real rows" in (tmp_path / "report.html").read_text(encoding="utf-8")

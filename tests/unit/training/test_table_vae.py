@@ -1,5 +1,6 @@
 """The table VAE's loop: it learns, resumes exactly, tells of a collapse, finds what contradicts, and learns from anomalies."""
 
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,6 +48,19 @@ def test_a_few_hundred_steps_lower_the_loss(trained: TrainedTableVae) -> None:
 
     assert set(first) == {"images", "negative_elbo", "nll", "kl"}
     assert last["negative_elbo"] < first["negative_elbo"] - 1
+
+
+def test_a_number_that_is_missing_in_whole_chunks_leaves_its_spread_alone(
+    trained: TrainedTableVae, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CHUNK", 20)
+    rows, found = mixed(80, 1), []
+    for order in (torch.arange(80), rows.numbers[:, 2].isnan().int().argsort()):
+        vae = deepcopy(trained.vae)
+        module.calibrate(vae, mixed(), rows.take(order), CONFIG, 0)
+        found.append(vae.log_sigma)
+
+    torch.testing.assert_close(*found)
 
 
 def test_rows_that_contradict_themselves_score_higher_and_the_column_is_named(trained: TrainedTableVae) -> None:

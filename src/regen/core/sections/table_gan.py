@@ -32,7 +32,7 @@ class TableGanConfig(Section):
     final_learning_rate: Positive = 5e-5
     """Adam's, at the end; a cosine leads there."""
     penalty_weight: Positive = 0.1
-    """γ of the gradient penalties at the start; a cosine leads it to a tenth. Of wgan-gp, λ is twenty times this."""
+    """γ of the gradient penalties at the start; a cosine leads it to a tenth. Of wgan-gp, λ is a hundred times this."""
     pac: Count = 1
     """Rows that the discriminator judges together (PacGAN; Lin et al., 2018); it divides the batch."""
     temperature: Positive = 0.5
