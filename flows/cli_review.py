@@ -199,7 +199,7 @@ def votes_agreement(campaign: int | None, as_json: bool) -> None:
 
 def _print_agreement(number: int, found: "Agreement", broken: int | None) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     click.echo(f"Campaign {number}: {found.votes} votes of {found.people} people")
     if found.alpha.is_finite:
@@ -215,7 +215,8 @@ def _print_agreement(number: int, found: "Agreement", broken: int | None) -> Non
     for note in found.notes:
         click.echo(f"  note: {note}")
     click.echo(f"  history: {'whole' if broken is None else f'BROKEN from event {broken} on'}")
-    table = Table("annotator", "votes", "agrees with others", "known pairs", "seen twice", "left", "skips", "seconds")
+    name = Column("annotator", no_wrap=True)
+    table = Table(name, "votes", "agrees with others", "known pairs", "seen twice", "left", "skips", "seconds")
     for one in found.each:
         shares = (one.agrees, one.gold, one.repeats, one.left, one.skips)
         table.add_row(one.annotator, str(one.votes), *map(_show, shares), f"{one.median_seconds:.1f}")
