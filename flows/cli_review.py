@@ -82,7 +82,16 @@ def review(
         name = model or context.config.model_name("gan")
         least_sure = stage.newest_reward(context.workspace, context.config.project, name)
         opened = stage.open_review(
-            context.workspace, store, name, context.config.seed, pairs, need, text, least_sure, against
+            context.workspace,
+            store,
+            name,
+            context.config.seed,
+            pairs,
+            need,
+            text,
+            least_sure,
+            against,
+            invites=not simulate,
         )
         if listener is None:
             _simulate(context, store, opened.campaign.id, need or 1, as_json=as_json)
@@ -151,7 +160,9 @@ def _open() -> "tuple[Any, Store]":
 @click.option("--format", "form", type=click.Choice(FORMATS), default="parquet", show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), help="The file.  [default: votes/campaign-NUMBER.parquet]")
 @click.option(
-    "--training", is_flag=True, help="Only votes that a reward may learn from, at most 30% of them one person's."
+    "--training",
+    is_flag=True,
+    help="Only votes that a reward may learn from, at most 30% of them one person's where four or more have voted.",
 )
 @as_json
 def votes_export(campaign: int | None, form: Any, out: Path | None, training: bool, as_json: bool) -> None:

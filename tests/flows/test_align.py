@@ -74,7 +74,9 @@ def test_both_models_are_tuned_registered_and_judged(project, aligned):
         checks = json.loads(newest["tags"]["regen.ledger"])
         assert {"win_rate", "best_of_n", "frechet_distance", "bias", "unacceptable"} <= {c["metric"] for c in checks}
         assert "preference_win_rate" in {check["metric"] for check in checks}
-        assert (project.root / one["report"]).read_text().startswith("<!doctype html>")
+        report = (project.root / one["report"]).read_text()
+        assert report.startswith("<!doctype html>")
+        assert "(1 of them simulated)" in report
 
 
 def test_the_same_votes_are_not_learned_from_twice(project, aligned):

@@ -142,7 +142,17 @@ def provenance(proof: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Base", proof["base"]),
         ("Campaigns", ", ".join(proof["campaigns"])),
         ("Votes (digest)", proof["digest"]),
-        ("Votes, people", f"{proof['votes']:,}, {proof['people']:,}"),
+        ("Votes, people", f"{proof['votes']:,}, {proof['people']:,}{simulated_among(proof)}"),
         ("Extractor (SHA-256)", f"{judged['extractor']} {judged['version']} ({judged['sha256']})"),
         ("Test rows", f"{judged['n']:,} ({judged['rows']})"),
     ]
+
+
+def simulated_among(proof: Mapping[str, Any]) -> str:
+    """How many of those who voted are no people, in brackets; nothing where none is.
+
+    Example:
+        >>> simulated_among({"simulated": 2})
+        ' (2 of them simulated)'
+    """
+    return f" ({proof['simulated']} of them simulated)" if proof.get("simulated") else ""

@@ -123,8 +123,8 @@ def model_card(alignment: Alignment, proof: Mapping[str, Any], tags: Mapping[str
     tuned = proof["arms"]["tuned"]
     lines = [
         f"# {alignment.base.model}", "",
-        f"{alignment.name}, tuned toward {proof['votes']:,} votes of {proof['people']} people on its samples "
-        f"(campaigns {', '.join(proof['campaigns'])}).", "",
+        f"{alignment.name}, tuned toward {proof['votes']:,} votes of {proof['people']} people"
+        f"{alignment_report.simulated_among(proof)} on its samples (campaigns {', '.join(proof['campaigns'])}).", "",
         "| figure | value, with its interval |", "|---|---|",
         f"| Win rate over {alignment.name}, as the judge expects it | {Estimate(**tuned['win_rate'])} |",
         *(f"| {label} | {figures[metric]} |" for metric, label in LABELS.items() if metric in figures), "",

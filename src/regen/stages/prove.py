@@ -107,6 +107,7 @@ def _prove(alignment: Alignment, against: int | None, out: Path) -> None:
     told = {
         "model": alignment.base.model, "kind": alignment.kind, "base": alignment.name, "against": against,
         "campaigns": list(alignment.votes.campaigns), "votes": len(alignment.votes.table), "people": alignment.votes.people,
+        "simulated": alignment.votes.simulated,
         "digest": alignment.votes.digest, "arms": {name: arm.to_json() for name, arm in found.items()},
         "classes": [alignment.dataset.name(label) for label in alignment.labels],
         "declared": declared_shares(alignment).tolist(), "learned": learn.result(alignment),

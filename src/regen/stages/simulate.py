@@ -12,6 +12,7 @@ from regen.preferences.store import Clock, Store
 from regen.preferences.tables import Choice
 from regen.preferences.voting import Shown
 from regen.stages.drawing import images_folder, read_pictures
+from regen.stages.votes import SIMULATED
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,7 +41,7 @@ def simulate_votes(workspace: Workspace, store: Store, number: int, n_people: in
     clock = _Thinking(store.clock)
     slow = replace(store, clock=clock)
     votes = 0
-    for name in (f"simulated-{i + 1}" for i in range(n_people)):
+    for name in (f"{SIMULATED}{i + 1}" for i in range(n_people)):
         person = next((one for one in people.everyone(store) if one.name == name), None)
         person = person or people.of_token(store, people.add(store, name))
         while True:

@@ -141,8 +141,9 @@ def _tuned_vae(
     """Prior, then decoder; σ, the anomaly score and its threshold are fitted to the new decoder."""
     config, labels = alignment.context.config, alignment.labels
     labels = [label for label in labels if label != alignment.dataset.anomaly_class]
-    refitted = refit_prior(settings, alignment.network(), reward, seed, runtime.device)
-    done = tune_decoder(settings, refitted, reward, seed, runtime, watch)
+    before = alignment.network()
+    refitted = refit_prior(settings, before, reward, seed, runtime.device)
+    done = tune_decoder(settings, refitted, reward, seed, runtime, watch, refitted_from=before)
     train, held_out = (
         rows_of(config, alignment.dataset, split, labels, normal_only=True) for split in ("train", "validation")
     )

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from regen.preferences.votes import Votes
 
+SIMULATED = "simulated-"
+"""What the names of simulated people begin with."""
 SAYS = ("sample_a", "sample_b", "choice", "both_bad", "split", "strategy", "annotator")
 """The columns that decide what is learned from a vote."""
 LEAST_HELD_OUT = 20
@@ -52,6 +54,11 @@ class Collected:
     def people(self) -> int:
         """How many people cast them."""
         return int(self.table["annotator"].nunique())
+
+    @property
+    def simulated(self) -> int:
+        """How many of the people are simulated."""
+        return sum(str(name).startswith(SIMULATED) for name in self.table["annotator"].unique())
 
     @property
     def held_out(self) -> int:
@@ -84,7 +91,7 @@ def require_enough(votes: Collected, config: RewardConfig) -> None:
             wanted += f" with {LEAST_HELD_OUT} on held-out samples, of which there are {votes.held_out}"
         raise TooFewVotesError(
             f"{len(votes.table)} votes on {votes.model} can be learned from and {wanted} are needed: about {missing} are "
-            f"missing; 'regen review --model {votes.model}' collects more"
+            f"missing; 'regen review --model {votes.model}' collects more, once 'regen votes close' has ended a full campaign"
         )
 
 

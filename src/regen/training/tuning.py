@@ -181,8 +181,9 @@ def tune_gan(
             "reward_shortfall": short, "drift": away, "feature_shift": told,
         }  # fmt: skip
 
+    first = Look(0.0) if watch is None else watch(base)
     try:
-        done = _watched(config, settings.images, gan.batch_size, state, step, runtime, guard, base, average, watch)
+        done = _watched(config, settings.images, gan.batch_size, state, step, runtime, guard, average, watch, first)
         return replace(done, discriminator=critic.requires_grad_(False).eval().cpu())
     finally:
         for feed in feeds:
@@ -238,10 +239,14 @@ def tune_decoder(
     seed: int,
     runtime: Runtime,
     watch: Watch[Vae] | None = None,
+    refitted_from: Vae | None = None,
 ) -> Tuned[Vae]:
     """Trains the decoder toward the reward on latents of the VAE's prior, held near what it made of them before.
 
     Encoder and prior stay. σ and the anomaly score are the old decoder's: `calibrate` anew, without refitting the prior.
+
+    Args:
+        refitted_from: the VAE before its prior was refitted, whose distance looks are held against; `vae` if left out.
 
     Raises:
         DivergenceError: a loss is not finite, again and again.
@@ -272,7 +277,8 @@ def tune_decoder(
         ema.update(average.decoder, tuned.decoder, settings.batch_size, config.ema_half_life_images)
         return {"reward_shortfall": short, "drift": away}
 
-    return _watched(config, settings.images, settings.batch_size, state, step, runtime, guard, base, average, watch)
+    first = Look(0.0) if watch is None else watch(deepcopy(refitted_from or vae).to(runtime.device))
+    return _watched(config, settings.images, settings.batch_size, state, step, runtime, guard, average, watch, first)
 
 
 class _TrippedError(Exception):
@@ -287,17 +293,16 @@ def _watched(
     step: Callable[[float], dict[str, Tensor]],
     runtime: Runtime,
     guard: Guard,
-    base: M,
     average: M,
     watch: Watch[M] | None,
+    first: Look,
 ) -> Tuned[M]:
     """Steps until the budget is spent or a look shows that the samples have left the data; keeps the best average.
 
     Of the looks within the distance that a model is promoted with (`frechet_factor`) the one with the highest win rate is
     kept, or the last one without a judge; of those beyond it only where none lies within.
     """
-    first = Look(0.0) if watch is None else watch(base)
-    kept: M = deepcopy(base).requires_grad_(False).eval()
+    kept: M = deepcopy(average).requires_grad_(False).eval()  # no step has been made
     state.modules["kept"] = kept
     state.values |= {"best": torch.tensor(-torch.inf), "looks": torch.tensor([_row(0, first)])}
     most = config.tripwire_factor * first.distance

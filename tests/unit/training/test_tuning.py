@@ -1,5 +1,6 @@
 """Tuning toward a reward: each term moves the result, the reward rises, a look can end it, and a resumed one ends alike."""
 
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -347,6 +348,21 @@ def test_a_look_within_the_distance_of_a_promotion_is_kept_before_a_better_liked
     assert done.stopped == ""
     shorter = tune(gan, changed(SHORT, "gan", images=10 * 16))
     assert differing(weights_of(g=done.model), weights_of(g=shorter.model)) == []
+
+
+def test_looks_at_a_decoder_are_held_against_the_vae_before_its_prior_was_refitted(vae):
+    refitted, seen = deepcopy(vae), []
+    refitted.mixture_means += 1.0
+
+    def watch(model: Vae) -> Look:
+        seen.append(model.mixture_means.clone())
+        return Look(1.0)
+
+    tune_decoder(SHORT, refitted, Brightness(), 0, Runtime(log_every_images=EVERY), watch, refitted_from=vae)
+
+    assert torch.equal(seen[0], vae.mixture_means)
+    assert len(seen) > 1
+    assert all(torch.equal(means, refitted.mixture_means) for means in seen[1:])
 
 
 def test_the_discriminator_comes_back_as_it_was_trained_on(gan):
