@@ -111,6 +111,9 @@ def print_alignments(found: Sequence[AlignSummary]) -> None:
             )  # fmt: skip
         if summary.arms:
             out.print(_arms(summary))
+        if summary.win_rate:
+            told = f"Win rate over {summary.base}: {Estimate(**summary.win_rate)}, {summary.by}"
+            out.print(told, markup=False, soft_wrap=True)
         state = f"it is {summary.model}@champion" if summary.promoted else "it is registered, and not the champion"
         style = STYLES.get(summary.decision, "dim")
         out.print(f"[{style}]{summary.decision or 'not judged'}[/]: {state}", soft_wrap=True)
@@ -118,7 +121,7 @@ def print_alignments(found: Sequence[AlignSummary]) -> None:
             out.print(f"  · {reason}", markup=False, soft_wrap=True)
         if summary.report:
             out.print(f"Report: {summary.report}", soft_wrap=True)
-        if summary.base:
+        if summary.base and not summary.by.endswith(conclude.BY_PEOPLE):
             asked = f"regen review --model {summary.model}/{summary.version} --against {summary.base}"
             out.print(f"Ask people which they prefer: {asked}, then regen align again\n", soft_wrap=True)
 

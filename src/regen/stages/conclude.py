@@ -23,6 +23,7 @@ from regen.stages.evaluate import estimates
 from regen.stages.prove import evidence
 
 WIN_RATE = "preference_win_rate"
+BY_PEOPLE = "votes on its samples beside the base’s"
 LEAST_VOTES = 20
 """Fewest votes on a tuned model's samples beside its base's that speak before the judge does."""
 ORDER = {Decision.PROMOTE: 0, Decision.HOLD: 1, Decision.REJECT: 2}
@@ -160,11 +161,7 @@ def _judge(alignment: Alignment, store: Store, proof: Mapping[str, Any], version
         verdict = Verdict(Decision.HOLD, ("gate.mode is off, so nothing is judged",))
     else:
         verdict = both(decide(found, config.align), _by_the_gate(alignment, proof, found.win_rate))
-    by = (
-        f"{fresh} votes on its samples beside the base’s"
-        if people
-        else "as the judge expects it, learned from held-out votes"
-    )
+    by = f"{fresh} {BY_PEOPLE}" if people else "as the judge expects it, learned from held-out votes"
     return {
         **verdict.to_json(), "model": version.model, "version": version.number, "base": alignment.name,
         "against": proof["against"], "mode": config.gate.mode, "win_rate": jsonable(found.win_rate), "by": by,
