@@ -1,4 +1,4 @@
-"""One `regen up` for all that is told of schedules, workers and approvals."""
+"""A `regen up` for each file of tests: one of them ends its own."""
 
 import shutil
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ SHORT = (
 """A project of some dozen steps, whose candidates wait for approval."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with its data."""
     root = tmp_path_factory.mktemp("up") / "project"
@@ -32,7 +32,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def servers(project: Path) -> Iterator[Servers]:
     """All that `regen up` starts."""
     running = serve(project)
