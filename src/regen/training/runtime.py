@@ -83,13 +83,14 @@ def resolve_device(wanted: str) -> torch.device:
 def prepare_process(threads: int) -> None:
     """Sets a training process's threads, and on glibc keeps freed memory.
 
-    Each step frees and takes the same megabytes; handing them back to the system between steps cost half the speed.
+    Each step frees and takes the same megabytes; handing them back to the system between steps cost half the speed. Pieces
+    of 32 MiB and more go back nonetheless: a step is no slower for it, and the heap has fewer holes.
     """
     torch.set_num_threads(threads)
     if platform.libc_ver()[0] == "glibc":
         m_trim_threshold, m_mmap_threshold = -1, -3
         libc = ctypes.CDLL("libc.so.6")
-        libc.mallopt(m_mmap_threshold, 1 << 30)
+        libc.mallopt(m_mmap_threshold, 32 << 20)
         libc.mallopt(m_trim_threshold, (1 << 31) - 1)
 
 
