@@ -10,9 +10,10 @@ column of flags for what is missing, since they know neither.
     python benchmarks/tables_synthesis.py --peers PYTHON --out FOLDER [--seeds 0 1 2] [--clock cpu] [--threads 1]
         [--methods ours adversarial ctgan tvae smote] [--quick] [--json]
 
-What FOLDER has already is not run again. Shapes, trends and utility are of regen.evaluation; utility is the macro-F1 of
-gradient-boosted trees on test rows. `closer` is how often a made row is nearer to the rows learnt from than a test row is.
-`speedup_to_equal_shapes` is how much sooner ours reaches the best shapes that a peer ever had, the lesser over the peers.
+What FOLDER has already of the same rows, epochs, settings and threads is not run again. Shapes, trends and utility are of
+regen.evaluation; utility is the macro-F1 of gradient-boosted trees on test rows. `closer` is how often a made row is nearer
+to the rows learnt from than a test row is. `speedup_to_equal_shapes` is how much sooner ours reaches the best shapes that a
+peer ever had, the lesser over the peers.
 """
 
 import argparse
@@ -35,6 +36,7 @@ METHODS = ("ours", "adversarial", "ctgan", "tvae", "smote")
 OURS = METHODS[:2]
 EPOCHS, QUICK_EPOCHS = 300, 3
 ROWS, QUICK_ROWS = 10_000, 1_000
+THREADS = 1
 MARKS = (1, 2, 3, 5, 8, 12, 20, 30, 50, 80, 120, 180, 240)
 """Epochs after which a peer is sampled, beside the last one."""
 SHARES = (1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4)
@@ -255,7 +257,17 @@ def measure(method: str, seed: int, options: argparse.Namespace) -> dict[str, An
         made = pd.read_parquet(sample) if method in OURS else of_peers(read(sample, discrete), train)
         point |= score(train, made, test, str(SCHEMA.label), whole=point is points[-1])
     curve = [{kind: point[kind] for kind in ("cpu", "wall", "shapes")} for point in points]
-    return {"job": f"{method} {seed}", "method": method, "seed": seed, **points[-1], "curve": curve}
+    return {"job": key(method, seed, options), "method": method, "seed": seed, **points[-1], "curve": curve}
+
+
+def key(method: str, seed: int, options: argparse.Namespace) -> str:
+    """The name of a method's line in the ledger; settings other than the defaults are told in it."""
+    own: dict[str, Any] = dict(options.settings) if method in OURS else {}
+    if method in ("ctgan", "tvae") and options.epochs != EPOCHS:
+        own["epochs"] = options.epochs
+    shared = (("of", options.rows, ROWS), ("threads", options.threads, THREADS))
+    own |= {name: value for name, value, default in shared if value != default}
+    return " ".join([method, str(seed), *(f"{name}={value}" for name, value in sorted(own.items()))])
 
 
 def speedup(ours: dict[str, Any], peer: dict[str, Any], clock: str) -> float:
@@ -271,7 +283,7 @@ def figures(lines: list[dict[str, Any]], clock: str) -> dict[str, float]:
     for method in [method for method in METHODS if method != "adversarial"]:
         if mine := [line for line in lines if line["method"] == method]:
             found[f"utility_{method}"] = statistics.mean(line["f1"] for line in mine)
-    known = {line["job"]: line for line in lines}
+    known = {f"{line['method']} {line['seed']}": line for line in lines}
     seeds = {line["seed"] for line in lines}
     speedups = [
         [speedup(known[f"ours {seed}"], known[f"{peer} {seed}"], clock) for seed in seeds if f"{peer} {seed}" in known]
@@ -321,7 +333,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, help=f"to learn from, to make and to test on; default {ROWS:,}")
     parser.add_argument("--epochs", type=int, help=f"of CTGAN and TVAE; default {EPOCHS}")
     parser.add_argument("--settings", nargs="+", type=setting, default=[], metavar="NAME=VALUE", help="of our GAN")
-    parser.add_argument("--threads", type=int, default=1, help="of each process")
+    parser.add_argument("--threads", type=int, default=THREADS, help="of each process")
     parser.add_argument(
         "--clock", choices=("wall", "cpu"), default="wall", help="cpu where others load the machine, too"
     )
@@ -346,7 +358,7 @@ def main() -> None:
     for seed in options.seeds:
         for method in options.methods:
             done = {json.loads(line)["job"] for line in ledger.read_text().splitlines()}
-            if f"{method} {seed}" not in done:
+            if key(method, seed, options) not in done:
                 line = measure(method, seed, options)
                 with ledger.open("a") as file:
                     file.write(json.dumps(line) + "\n")
@@ -355,7 +367,8 @@ def main() -> None:
                     flush=True,
                 )
     lines = [json.loads(line) for line in ledger.read_text().splitlines()]
-    lines = [line for line in lines if line["seed"] in options.seeds]
+    asked = {key(method, seed, options) for method in METHODS for seed in options.seeds}
+    lines = [line for line in lines if line["job"] in asked]
     show(lines, options.clock)
     found = figures(lines, options.clock)
     print("\n" + "\n".join(f"{name}: {value:.3f}" for name, value in found.items()))

@@ -5,7 +5,7 @@ that are binarised once, each pixel by one Bernoulli draw with its grey value as
 (Salakhutdinov and Murray, 2008). Both sides train the same fully connected network, pythae's default, on the same rows for
 as many images, pythae with its own trainer, at its default learning rate and at ours; one formula here measures all.
 `samples`: the Fréchet distance of our VAE's grey samples, by the judge of gan_quality.py, with latents from the refitted
-prior and from N(0, I). What is in --out already is not run again.
+prior and from N(0, I). What is in --out already of the same budget, rows, threads and settings is not run again.
 
     python benchmarks/vae_quality.py --peers PYTHON --out FILE.jsonl [--parts bounds samples] [--data digits fashion-mnist]
         [--images N] [--rows N] [--threads 2] [--json]
@@ -41,7 +41,7 @@ from regen.training.vae import train_vae
 
 IMAGES = {"digits": 192_000, "fashion-mnist": 640_000}
 """Budget of every training, unless --images says another."""
-BATCH = 128
+BATCH, ROWS, THREADS = 128, 1_000, 2
 DRAWS = 500
 """Latents an image, of the importance-weighted bound."""
 ELBO_DRAWS = 20
@@ -178,15 +178,27 @@ def budget(bench: Bench, options: argparse.Namespace) -> int:
 PARTS = {"bounds": (bounds, ("ours", *PEERS)), "samples": (samples, ("real rows", "ours"))}
 
 
-def margins(lines: list[dict[str, Any]], data: list[str]) -> dict[str, float]:
+def key(part: str, data: str, method: str, options: argparse.Namespace) -> str:
+    """The name of a line in the ledger; settings other than the defaults are told in it."""
+    own: dict[str, Any] = dict(options.settings) if method == "ours" else {}
+    if options.images and options.images != IMAGES[data] and method != "real rows":
+        own["images"] = options.images
+    if part == "bounds" and options.rows != ROWS:
+        own["rows"] = options.rows
+    if options.threads != THREADS:
+        own["threads"] = options.threads
+    return " ".join([part, data, method, *(f"{name}={value}" for name, value in sorted(own.items()))])
+
+
+def margins(lines: list[dict[str, Any]], data: list[str], options: argparse.Namespace) -> dict[str, float]:
     """How much better our bound is than the better of pythae's, in nats, and the ratio of the Fréchet distances."""
     known, found = {line["job"]: line for line in lines}, {}
     for name in data:
-        mine, theirs = known.get(f"bounds {name} ours"), [known.get(f"bounds {name} {peer}") for peer in PEERS]
+        mine, *theirs = (known.get(key("bounds", name, method, options)) for method in ("ours", *PEERS))
         if mine and all(theirs):
             for kind in ("elbo", "bound"):
                 found[f"{name}_{kind}_margin"] = mine[kind] - max(peer[kind] for peer in theirs if peer)
-        if one := known.get(f"samples {name} ours"):
+        if one := known.get(key("samples", name, "ours", options)):
             found[f"{name}_frechet_ratio"] = one["ratio"]
     return found
 
@@ -208,8 +220,8 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", default=[*PARTS], choices=[*PARTS])
     parser.add_argument("--data", nargs="+", default=[*IMAGES], choices=[*IMAGES])
     parser.add_argument("--images", type=int, help=f"budget of every training; default {IMAGES}")
-    parser.add_argument("--rows", type=int, default=1_000, help="most rows that a bound is measured on")
-    parser.add_argument("--threads", type=int, default=2, help="of each process")
+    parser.add_argument("--rows", type=int, default=ROWS, help="most rows that a bound is measured on")
+    parser.add_argument("--threads", type=int, default=THREADS, help="of each process")
     parser.add_argument("--settings", nargs="+", type=setting, default=[], metavar="NAME=VALUE", help="of our VAE")
     parser.add_argument("--json", action="store_true", help="end with one JSON object")
     options = parser.parse_args()
@@ -220,11 +232,11 @@ def main() -> None:
     for part in options.parts:
         measure, methods = PARTS[part]
         for data in options.data:
-            missing = [method for method in methods if f"{part} {data} {method}" not in done]
+            missing = [method for method in methods if key(part, data, method, options) not in done]
             bench = Bench.open(data) if missing else None
             for method in missing:
                 assert bench
-                line = {"job": f"{part} {data} {method}", **measure(bench, method, options)}
+                line = {"job": key(part, data, method, options), **measure(bench, method, options)}
                 with options.out.open("a") as ledger:
                     ledger.write(json.dumps(line) + "\n")
                 print(json.dumps(line), flush=True)
@@ -237,7 +249,7 @@ def main() -> None:
         cells = [f"{line[c]:.2f}" if c in line else "" for c in (*columns, "ratio")]
         cells += [f"{line.get(c, 0):,.0f}" for c in ("images", "seconds")]
         print(line["job"].ljust(52) + "".join(cell.rjust(14) for cell in cells))
-    figures = margins(lines, options.data)
+    figures = margins(lines, options.data, options)
     print("\n" + "\n".join(f"{name}: {value:.3f}" for name, value in figures.items()))
     if options.json:
         print(json.dumps({"benchmark": "vae_quality", "figures": figures, "targets": TARGETS}))

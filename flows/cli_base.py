@@ -46,6 +46,15 @@ def example(*lines: str) -> str:
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
+class FiniteRange(click.FloatRange):
+    """A number within bounds; nan, which no comparison finds outside of any, is none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Reads it."""
+        found = super().convert(value, param, ctx)
+        return found if isfinite(found) else self.fail(f"{value} is no finite number", param, ctx)
+
+
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object for machines.")
 config_option = click.argument("config", type=click.Path(path_type=Path), default="params.yaml")
 overrides = click.option(

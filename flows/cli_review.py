@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flows.cli_base import (
+    FiniteRange,
     Group,
     as_json,
     cli,
@@ -253,7 +254,7 @@ def _show(share: "Share") -> str:
     "--votes", "enough", type=click.IntRange(1), help="How many votes are enough.  [default: all that the pairs need]"
 )
 @click.option(
-    "--days", type=click.FloatRange(0), default=7.0, show_default=True,
+    "--days", type=FiniteRange(0, 36_500), default=7.0, show_default=True,
     help="Days from its opening after which it is over.",
 )  # fmt: skip
 @click.option("--now", is_flag=True, help="End it now, with the votes that there are.")

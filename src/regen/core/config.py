@@ -46,10 +46,19 @@ class Config(Section):
 
     @model_validator(mode="after")
     def sections_go_with_the_rows(self) -> "Config":
-        """Refuses settings of the models of images in a project of a table, where nobody would read them."""
+        """Refuses settings of images in a project of a table, and the other way about, where nobody would read them."""
         images = {"vae": self.vae == VaeConfig(), "gan": self.gan == GanConfig()}
         if self.data.is_table and (wrong := [name for name, untouched in images.items() if not untouched]):
             raise ValueError(f"the section {wrong[0]} is of images, and the source is a table; set tables.{wrong[0]}")
+        if self.data.is_table and self.extractor != ExtractorConfig():
+            raise ValueError(
+                "the section extractor is of images, and the source is a table, which needs none; leave it out"
+            )
+        if not self.data.is_table and self.tables != TablesConfig():
+            raise ValueError(
+                f"the section tables is of tables, and the source {self.data.source} gives images; leave it out, or set "
+                "data.source to table:PATH, sql:URL or transactions"
+            )
         return self
 
     @model_validator(mode="after")

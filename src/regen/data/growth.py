@@ -99,7 +99,7 @@ def batches(path: Path, size: int = BATCH) -> Iterator[pd.DataFrame]:
     """The rows of a Parquet file, a batch at a time."""
     with pq.ParquetFile(path) as file:
         for batch in record_batches(file, size):
-            yield batch.to_pandas()
+            yield batch.to_pandas(integer_object_nulls=True)  # as a float, 1 would be another text
 
 
 def record_batches(file: pq.ParquetFile, size: int) -> Iterator[pa.RecordBatch]:

@@ -6,6 +6,7 @@ takes the old one's place in one step (`exchange.py`).
 
 import csv
 import shutil
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ from regen.data.folder import folder as image_folder
 from regen.data.incoming import row_digests, sort_images, sort_rows, typed
 from regen.data.raw import Place, RawImages, tell
 from regen.data.schemas import describe
+from regen.data.shards import texts
 from regen.data.tables import ENDINGS, is_table
 
 QUARANTINE, REASONS = "quarantine", "reasons.csv"
@@ -211,8 +213,16 @@ def read_rows(path: Path) -> pd.DataFrame:
         DataError: the file is no table, or is damaged.
     """
     try:
-        frame = pd.read_parquet(path) if path.suffix.lower() == ".parquet" else pd.read_csv(path, dtype=str)
-    except (ValueError, OSError, EOFError, RuntimeError) as error:  # what pandas and pyarrow complain with
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # of rows with more values than there are columns
+            frame = pd.read_parquet(path) if path.suffix.lower() == ".parquet" else texts(path)
+    except (
+        ValueError,
+        OSError,
+        EOFError,
+        RuntimeError,
+        pd.errors.ParserWarning,
+    ) as error:  # what pandas and pyarrow complain with
         reason = " ".join(str(error).split())
         raise DataError(f"{path} cannot be read as a table ({reason}); export it as UTF-8 CSV or Parquet") from None
     if frame.empty:

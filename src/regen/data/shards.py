@@ -1,6 +1,7 @@
 """What is to be scored, a shard at a time: the rows of a Parquet or CSV file, or the images below a folder."""
 
 import gzip
+import warnings
 from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,12 +18,10 @@ from regen.core.errors import DataError
 from regen.data.folder import ENDINGS as IMAGES
 from regen.data.folder import find
 from regen.data.growth import BATCH, record_batches
-from regen.data.tables import ENDINGS, is_table
+from regen.data.tables import ENDINGS, HELD, is_table
 
 COUNTED = 1 << 22
 """Bytes that are looked at together when lines are counted."""
-HELD = (pd.Timestamp(1678, 1, 1), pd.Timestamp(2261, 12, 31, 23, 59, 59, 999999))
-"""The first and the last time that nanoseconds, in which MLflow hands times to a model, hold in whole years."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,9 @@ class TableFile:
             if path.suffix.lower() == ".parquet":
                 with pq.ParquetFile(path) as file:
                     return cls(path, tuple(file.schema_arrow.names), file.metadata.num_rows)
-            names = tuple(map(str, pd.read_csv(path, nrows=0).columns))
+            names = tuple(pd.read_csv(path, header=None, nrows=1, dtype=str).iloc[0].fillna("").map(str))
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise ValueError(f"two columns are called {twice[0] or 'nothing'}")
             return cls(path, names, max(_lines(path) - 1, 0))
 
     def __len__(self) -> int:
@@ -103,12 +104,30 @@ class TableFile:
         """
         with _readable(self.path):
             if self.path.suffix.lower() != ".parquet":
-                with pd.read_csv(self.path, dtype=str, chunksize=size) as chunks:
-                    yield from filter(len, chunks)  # a file with a header alone gives an empty one
+                with texts(self.path, chunksize=size) as chunks:
+                    while (chunk := _next(chunks)) is not None:
+                        yield chunk
                 return
             with pq.ParquetFile(self.path) as file:
                 for batch in _sized(file, size):
-                    yield batch.to_pandas()
+                    yield batch.to_pandas(integer_object_nulls=True)  # as a float, 1 would be another text
+
+
+def texts(path: Path, **options: Any) -> Any:
+    """What pandas reads of a CSV file: every value as it stands, so that NA is a text, and an empty one as missing."""
+    return pd.read_csv(path, dtype=str, index_col=False, keep_default_na=False, na_values=[""], **options)
+
+
+def _next(chunks: Any) -> pd.DataFrame | None:
+    """The next rows; None at the end, and for a file with a header alone.
+
+    Raises:
+        ParserWarning: they have more values than there are columns.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        found: pd.DataFrame | None = next(chunks, None)
+    return found if found is not None and len(found) else None
 
 
 def _sized(file: pq.ParquetFile, size: int) -> Iterator[pa.Table]:
@@ -131,7 +150,7 @@ def _readable(path: Path) -> Iterator[None]:
     """Turns what pandas and pyarrow complain with into one line."""
     try:
         yield
-    except (ValueError, OSError, EOFError, pa.ArrowException) as error:
+    except (ValueError, OSError, EOFError, pa.ArrowException, pd.errors.ParserWarning) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{path} cannot be read as a table ({reason}); export it as UTF-8 CSV or Parquet") from None
 
@@ -173,11 +192,12 @@ def fitted(
     for name, kind in columns.items():
         given = rows[name]
         values, wanted = _as(given, kind)
-        wrong = values.isna() & given.notna()
+        absent = given.isna()
+        wrong = values.isna() & ~absent
         if kind in ("integer", "boolean", "date") or name in required:
             wrong = values.isna()
         for row in np.flatnonzero(wrong.to_numpy()):
-            met = "nothing" if pd.isna(given[row]) else repr(str(given[row]))
+            met = "nothing" if absent[row] else repr(str(given[row]))
             reasons.setdefault(int(row), []).append(f"{name}: wanted {wanted}, got {met}")
         found[name] = values
     bad = {row: "; ".join(told) for row, told in sorted(reasons.items())}
@@ -187,6 +207,8 @@ def fitted(
 
 
 def _as(values: "pd.Series[Any]", kind: str) -> tuple["pd.Series[Any]", str]:
+    if kind in ("number", "integer") and (values.dtype.kind in "mM" or isinstance(values.dtype, pd.DatetimeTZDtype)):
+        values = values.astype("object").map(str)  # a time is no number, whatever pandas makes of it
     match kind:
         case "number":
             numbers = pd.to_numeric(values, errors="coerce").astype("float64")
@@ -200,4 +222,9 @@ def _as(values: "pd.Series[Any]", kind: str) -> tuple["pd.Series[Any]", str]:
         case "date":
             times = pd.to_datetime(values, format="ISO8601", utc=True, errors="coerce").dt.tz_localize(None)
             return times.where(times.between(*HELD)), f"a date of {HELD[0]:%Y} to {HELD[1]:%Y} as ISO 8601 writes it"
-    return values.astype("object").map(str, na_action="ignore"), "text"
+    return values.astype("object").map(_text, na_action="ignore"), "text"
+
+
+def _text(value: Any) -> str:
+    """A category as text, as the training rows' are."""
+    return str(value).lower() if isinstance(value, bool | np.bool_) else str(value)

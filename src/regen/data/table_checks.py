@@ -10,14 +10,17 @@ import polars as pl
 from regen.core.errors import Failure, ValidationError
 from regen.data.columns import Column, TableSchema
 from regen.data.table_schema import TYPES, to_pandera
+from regen.data.tables import HELD
 
 ROW = "__row__"
 """The column that numbers the source's rows, from 0."""
+REASON = "__reason__"
+"""The column of a bad row's reasons."""
 SHOWN = 5
 """How many reasons, and how many rows of each, a message names."""
 WANTED = {
     "numeric": "a finite number", "integer": "a whole number", "boolean": "true or false",
-    "datetime": "a time such as 2026-01-31T12:00:00", "categorical": "a text",
+    "datetime": f"a time such as 2026-01-31T12:00:00, of {HELD[0]:%Y} to {HELD[1]:%Y}", "categorical": "a text",
 }  # fmt: skip
 NO_GAP = "a value (the column is not nullable)"
 REPEATED_KEY = "a key of its own"
@@ -133,10 +136,12 @@ def to_type(values: pl.Series, column: Column) -> pl.Series:
         values = values.fill_nan(None)
     if kind in (pl.Categorical, pl.Enum):
         values, kind = values.cast(pl.String), pl.String()
+    if column.kind == "datetime":
+        times = values if kind == wanted else _to_time(values)
+        held = times.is_between(HELD[0].to_pydatetime(), HELD[1].to_pydatetime())
+        return times if held.all() else times.set(~held, None)
     if kind == wanted and column.kind != "numeric":
         return values
-    if column.kind == "datetime":
-        return _to_time(values)
     if column.kind == "categorical":
         return values.cast(pl.String)
     if kind == pl.String:
@@ -184,7 +189,7 @@ def check(
     called: str = "the table",
     schema_shown: str = "the schema",
 ) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
-    """Each chunk's sound rows in the schema's types, and its bad rows as they came with the column `reason`.
+    """Each chunk's sound rows in the schema's types, and its bad rows as they came with the column `REASON`.
 
     Both have the source's row numbers in the column `ROW`. Keys are looked at by `repeated`, over all chunks.
 
@@ -203,18 +208,18 @@ def check(
         typed = numbered.select(ROW, *(to_type(numbered[column.name], column) for column in schema.columns))
         failed = pl.concat([*_of_type(numbered, typed, schema), _of_pandera(typed, judge)])
         if not len(failed):
-            yield typed, _aside(numbered[:0], pl.DataFrame(schema={ROW: pl.Int64, "reason": pl.String}))
+            yield typed, _aside(numbered[:0], pl.DataFrame(schema={ROW: pl.Int64, REASON: pl.String}))
             continue
         failed = failed.unique(["row", "column"], keep="first", maintain_order=True)  # a type's failure says it all
         for (column, wanted), some in failed.group_by(["column", "check"], maintain_order=True):
             some = some.sort("row")
             report.note(str(column), str(wanted), some["row"], numbered[some["row"] - numbered[ROW][0]][str(column)])
         reasons = failed.select(
-            pl.col("row").alias(ROW), pl.format("{}: wanted {}", "column", "check").alias("reason")
-        ).group_by(ROW, maintain_order=True).agg(pl.col("reason").str.join("; "))  # fmt: skip
+            pl.col("row").alias(ROW), pl.format("{}: wanted {}", "column", "check").alias(REASON)
+        ).group_by(ROW, maintain_order=True).agg(pl.col(REASON).str.join("; "))  # fmt: skip
         bad = numbered.join(reasons, on=ROW, how="inner", maintain_order="left")
         report.bad_rows += len(bad)
-        yield typed.join(reasons, on=ROW, how="anti", maintain_order="left"), _aside(bad.drop("reason"), reasons)
+        yield typed.join(reasons, on=ROW, how="anti", maintain_order="left"), _aside(bad.drop(REASON), reasons)
 
 
 def schema_names_in_order(schema: TableSchema) -> list[str]:

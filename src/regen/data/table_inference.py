@@ -18,6 +18,8 @@ from regen.data.raw import Place
 
 MOST_CATEGORIES = 1000
 """Distinct texts up to which they are listed; a column of more passes with any text."""
+LONGEST = 200
+"""Characters of a text beyond which it names no category, and none of its column are listed."""
 LEAST_MEMBERS = 20
 """Distinct values from which on a column may say whom a row belongs to."""
 SLACK = 0.5
@@ -61,7 +63,7 @@ def _column(rows: pl.LazyFrame, name: str, kind: pl.DataType, n: int, called: st
     if kind.is_float():
         one = one.fill_nan(None)
     if kind == pl.String:
-        return _text(rows, name, n)
+        return _text(rows, name, called)
     present = rows.select(one.drop_nulls().alias("value")).filter(_finite(kind))
     summed = present.select(
         pl.len().alias("n"), pl.col("value").min().alias("low"), pl.col("value").max().alias("high"),
@@ -72,13 +74,15 @@ def _column(rows: pl.LazyFrame, name: str, kind: pl.DataType, n: int, called: st
     if kind == pl.Boolean:
         return Column(name, "boolean", nullable), distinct
     if kind in (pl.Categorical, pl.Enum):
-        return _text(rows.with_columns(pl.col(name).cast(pl.String)), name, n)
+        return _text(rows.with_columns(pl.col(name).cast(pl.String)), name, called)
     if kind.is_temporal():
         return Column(name, "datetime", nullable), distinct
     if found["n"] == 0:
         return Column(name, "numeric", nullable=True), 0
     low, high = float(low), float(high)
     whole = kind.is_integer()
+    if not whole and LABELS.search(name) and distinct <= 2 and {low, high} <= {0.0, 1.0}:
+        whole = True  # a label that is missing here and there is written as 0.0 and 1.0
     if whole and {low, high} <= {0.0, 1.0}:
         return Column(name, "integer", nullable, 0.0, 1.0), distinct
     bounds = with_slack(low, high, whole=whole)
@@ -89,13 +93,19 @@ def _finite(kind: pl.DataType) -> pl.Expr:
     return pl.col("value").is_finite() if kind.is_float() else pl.lit(value=True)
 
 
-def _text(rows: pl.LazyFrame, name: str, n: int) -> tuple[Column, int]:
+def _text(rows: pl.LazyFrame, name: str, called: str) -> tuple[Column, int]:
     counted = rows.select(pl.col(name).alias("value")).group_by("value").agg(pl.len()).collect(engine="streaming")
     values = counted["value"].drop_nulls()
     nullable = len(values) < len(counted)
+    if len(values) and values.str.contains(r"^-?\d+,\d+$").all():
+        raise DataError(
+            f"{called}: the column {name} holds numbers with a comma, such as {values[0]}; write them with a point and "
+            "nothing between thousands, or, if they are no numbers, with another mark"
+        )
     if len(values) and values.len() > LEAST_MEMBERS and _are_times(values):
         return Column(name, "datetime", nullable), len(values)
-    listed = tuple(sorted(values.to_list())) if len(values) <= MOST_CATEGORIES else ()
+    is_short = len(values) <= MOST_CATEGORIES and (values.str.len_chars() <= LONGEST).all()
+    listed = tuple(sorted(values.to_list())) if is_short else ()
     return Column(name, "categorical", nullable, categories=listed), len(values)
 
 

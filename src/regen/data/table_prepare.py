@@ -16,7 +16,7 @@ from regen.core.config import Config
 from regen.core.errors import DataError, ValidationError
 from regen.data import table_checks, table_splits, windows
 from regen.data.columns import TableSchema
-from regen.data.table_checks import ROW, Report
+from regen.data.table_checks import REASON, ROW, Report
 from regen.data.table_sources import ParquetFile, read_file
 from regen.data.table_splits import SPLITS, TableDataset
 
@@ -156,14 +156,18 @@ class Quarantine:
         if len(bad):
             begins = self._file is None
             self._file = self._file or self.path.open("wb")
-            shown = bad.select(pl.col(ROW).alias("row"), "reason", pl.exclude(ROW, "reason").name.prefix("value of "))
+            shown = bad.select(
+                pl.col(ROW).alias("row"),
+                pl.col(REASON).alias("reason"),
+                pl.exclude(ROW, REASON).name.prefix("value of "),
+            )
             shown.write_csv(self._file, include_header=begins)
 
     def add_repeated(self, path: Path, again: pl.Series, schema: TableSchema) -> None:
         """Adds the rows of a file that repeat an earlier row's key."""
         for chunk in _repeating(path, again):
             texts = chunk.select(ROW, *(pl.col(column.name).cast(pl.String) for column in schema.columns))
-            self.add(texts.with_columns(reason=pl.lit(f"{schema.key}: wanted {table_checks.REPEATED_KEY}")))
+            self.add(texts.with_columns(pl.lit(f"{schema.key}: wanted {table_checks.REPEATED_KEY}").alias(REASON)))
 
 
 def _repeating(path: Path, again: pl.Series) -> Iterator[pl.DataFrame]:

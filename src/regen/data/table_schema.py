@@ -163,6 +163,10 @@ def checked(schema: TableSchema, origin: str = "the schema") -> TableSchema:
         ConfigError: a part is played by a column that is not there, or cannot play it.
     """
     kinds = {column.name: column.kind for column in schema.columns}
+    if taken := [name for name in kinds if name.startswith("__") and name.endswith("__")]:
+        raise ConfigError(
+            f"{origin}: names such as {taken[0]} are kept for columns that are computed; name it otherwise"
+        )
     roles = [
         ("key", schema.key),
         ("time", schema.time),

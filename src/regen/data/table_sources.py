@@ -32,6 +32,8 @@ DRIVERS = {
     "mssql": "pyodbc (pip install pyodbc, and a URL that begins with mssql+pyodbc://)",
     "oracle": "oracledb (pip install oracledb, and a URL that begins with oracle+oracledb://)",
 }
+SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+"""What stands between columns where no comma does."""
 READING_ALONE = {
     "sqlite": "PRAGMA query_only = ON", "postgresql": "SET TRANSACTION READ ONLY",
     "mysql": "SET SESSION TRANSACTION READ ONLY", "mariadb": "SET SESSION TRANSACTION READ ONLY",
@@ -104,6 +106,8 @@ def scan_file(path: Path) -> pl.LazyFrame:
         raise DataError(f"{path} is empty; wanted a line of column names and rows below it") from None
     except COMPLAINTS as error:
         raise _unreadable(path, error) from None
+    if path.suffix.lower() != ".parquet" and len(names) == 1:
+        _require_commas(path, names[0])
     if odd := [
         at for at, name in enumerate(names, 1) if not (name.strip() and name.isprintable() and len(name) <= 120)
     ]:
@@ -137,6 +141,20 @@ def _require_text(path: Path) -> None:
         is_text = False
     if not is_text:
         raise DataError(f"{path}: its column names are not text in UTF-8; export it as UTF-8 CSV or Parquet")
+
+
+def _require_commas(path: Path, only: str) -> None:
+    """Looks at the name of the one column that there is.
+
+    Raises:
+        DataError: it is several names with another mark between them.
+    """
+    for mark, called in SEPARATORS.items():
+        if mark in only:
+            raise DataError(
+                f"{path}: its columns are separated by {called}; export it with commas between columns and points in numbers, "
+                "or as Parquet"
+            )
 
 
 def typed(texts: pl.LazyFrame, names: Sequence[str]) -> pl.LazyFrame:

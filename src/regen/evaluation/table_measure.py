@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 
 from regen.core.sections.evaluation import EvaluationConfig, Metric
 from regen.core.seeds import derive
@@ -63,13 +63,19 @@ class TableMeasured:
 
 @dataclass(frozen=True)
 class TestRows:
-    """The rows that detectors are measured on."""
+    """The test rows that detectors are measured on: those whose label is known."""
 
     __test__ = False  # its name is no test's
 
     is_anomaly: IsAnomaly
     days: Days | None = None
     """Each row's day; none where rows have no time."""
+    known: Int64[np.ndarray, " n"] | None = None
+    """Which of all test rows these are; all of them when absent."""
+
+    def of(self, values: Float64[np.ndarray, " m"]) -> Float64[np.ndarray, " n"]:
+        """These rows' scores, or whatever else there is, among those of all test rows."""
+        return values if self.known is None else values[self.known]
 
 
 def measure_detector(
@@ -77,13 +83,17 @@ def measure_detector(
 ) -> TableMeasured:
     """Every figure of anomaly scores, and what their threshold does.
 
+    Args:
+        scores: of all test rows.
+
     Raises:
         EvaluationError: a score is not finite, or there are too few anomalies.
     """
+    judged = test.of(scores)
     found = measure_alerts(
-        scores, test.is_anomaly, test.days, config.alerts_a_day, config.bootstrap_draws, derive(seed, "detection")
+        judged, test.is_anomaly, test.days, config.alerts_a_day, config.bootstrap_draws, derive(seed, "detection")
     )
-    flagging = anomaly.measure_flagging(scores, test.is_anomaly, threshold, config.confidence)
+    flagging = anomaly.measure_flagging(judged, test.is_anomaly, threshold, config.confidence)
     return TableMeasured(found.figures, scores=scores, unmeasured=found.unmeasured, flagging=flagging)
 
 
@@ -113,6 +123,7 @@ def measure_baselines(
 
     Args:
         known: each training row's label as it is known when training begins; NaN where it is not.
+        test: all test rows.
     """
     first, second = vectors([train, test])
     scores = {name: fit(first, second, derive(seed, name)) for name, fit in UNSUPERVISED.items()}
@@ -121,7 +132,7 @@ def measure_baselines(
     draws, drawn = config.bootstrap_draws, derive(seed, "detection")
     found = {}
     for name, given in scores.items():
-        measured = measure_alerts(given, rows.is_anomaly, rows.days, config.alerts_a_day, draws, drawn)
+        measured = measure_alerts(rows.of(given), rows.is_anomaly, rows.days, config.alerts_a_day, draws, drawn)
         found[name] = TableMeasured(measured.figures, scores=given, unmeasured=measured.unmeasured)
     return found
 

@@ -312,8 +312,20 @@ def _as_rows(given: pd.DataFrame | Mapping[str, Any] | None, n: int, encoder: Ta
     frame = frame.reset_index(drop=True)
     for column in encoder.columns:  # whose categories are known as text: 1 is none of 1.0 and 0.0
         if isinstance(column, CategoryColumn) and column.name in frame and pd.api.types.is_numeric_dtype(column.dtype):
-            frame[column.name] = frame[column.name].astype(pd.api.types.pandas_dtype(column.dtype))
+            frame[column.name] = _as_number(frame[column.name], column.dtype)
     return frame
+
+
+def _as_number(values: "pd.Series[Any]", dtype: str) -> "pd.Series[Any]":
+    """The values in the type of numbers or truth values, if they are some; else as they are, for the encoder to refuse."""
+    numbers = pd.to_numeric(values, errors="coerce")
+    try:
+        cast = numbers.astype(pd.api.types.pandas_dtype(dtype))
+    except (ValueError, TypeError):
+        return values
+    told = numbers.notna()
+    same = bool((cast[told] == numbers[told]).all()) and not (values.notna() & ~told).any()
+    return cast if same else values
 
 
 class TableDiscriminator(nn.Module):

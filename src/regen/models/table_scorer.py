@@ -17,6 +17,7 @@ from regen.core.sections.tables import TablesConfig
 from regen.data import table_schema, windows
 from regen.data.codebook import Codebook, require
 from regen.data.columns import Column, TableSchema
+from regen.data.shards import texts
 from regen.data.table_checks import to_type
 from regen.data.table_schema import TYPES
 from regen.data.table_sources import COMPLAINTS, scan_file
@@ -138,8 +139,10 @@ class TableScorer:
         parts = [part.select(needed) for part in (past, batch) if part is not None]
         return pl.concat(parts, how="vertical_relaxed")
 
-    def past_in(self, paths: Sequence[Path]) -> pl.DataFrame | None:
+    def past_in(self, paths: Sequence[Path], *_: Any) -> pl.DataFrame | None:
         """What windows can look back on in the rows of Parquet or CSV files; None where there are no windows.
+
+        Versions that were packaged before they knew of batches hand their rows over, too, which nothing needs any more.
 
         Raises:
             DataError: a file is not there, or cannot be read as a table.
@@ -228,7 +231,7 @@ def batch_of(path: Path, columns: tuple[Column, ...], changed: int) -> pl.DataFr
         if path.suffix.lower() == ".parquet":
             rows = scanned.select(names).collect()
         else:
-            rows = pl.from_pandas(pd.read_csv(path, dtype=str, usecols=names))
+            rows = pl.from_pandas(texts(path, usecols=names))
         return rows.select(to_type(rows[column.name], column) for column in columns)
     except COMPLAINTS as error:
         reason = " ".join(str(error).split())[:200]

@@ -110,6 +110,6 @@ def open_scorer(version: Version, history: Sequence[Path] = (), batch: Path | No
     assert shape is None or len(shape) == 3  # images are n h w c
     required = frozenset() if tensors else frozenset(spec.name for spec in signature.inputs.inputs if spec.required)
     asks = [spec.name for spec in signature.params.params] if signature.params is not None else []
-    part = str(batch) if batch is not None and BATCH in asks else ""
+    part = str(batch) if batch is not None and {BATCH, ROWS} <= set(asks) else ""
     past = [*history, *([batch] if batch is not None and not part else [])] if HISTORY in asks else []
     return Registered(version, model, shape, columns, COLUMNS in given, tuple(map(str, past)), part, required)

@@ -73,9 +73,16 @@ def parse_given(words: Sequence[str]) -> Mapping[str, Any]:
     if wrong := [word for word in words if not word.partition("=")[1]]:
         raise ConfigError(f"--given {wrong[0]} gives no value; write COLUMN=VALUE, such as fraud=1")
     try:
-        return {name: yaml.safe_load(value) for name, _, value in (word.partition("=") for word in words)}
-    except yaml.YAMLError:
+        found = {name: yaml.safe_load(value) for name, _, value in (word.partition("=") for word in words)}
+    except (yaml.YAMLError, ValueError):  # the latter of dates such as 2026-02-30
         raise ConfigError(f"--given {' '.join(words)}: a value cannot be read; put odd texts in quotes") from None
+    if odd := [name for name, value in found.items() if isinstance(value, dict | list | set)]:
+        raise ConfigError(
+            f"--given {odd[0]}={found[odd[0]]} is more than one value; give one, and put odd texts in quotes"
+        )
+    if len(found) < len(words):
+        raise ConfigError(f"--given {' '.join(words)}: a column is given twice; leave one out")
+    return found
 
 
 def sample_images(

@@ -314,7 +314,8 @@ def bars(values: np.ndarray, parts: int = 32) -> str:
     """
     if not len(values):
         return ""
-    counts, _ = np.histogram(values, parts)
+    low, span = values.min(), np.ptp(values)
+    counts, _ = np.histogram((values - low) / span if span else values - low, parts)  # large ones that differ little
     heights = np.ceil(counts * (len(HEIGHTS) - 1) / counts.max()).astype(int)
     return f"{values.min():.3g} {''.join(HEIGHTS[height] for height in heights)} {values.max():.3g}"
 

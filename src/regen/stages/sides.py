@@ -5,8 +5,9 @@ training rows more normal than any others.
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -29,6 +30,8 @@ from regen.registry.versions import CHAMPION, Version
 from regen.stages.base import Context
 
 SCORED_AT_ONCE = 256
+"""Images."""
+ROWS_AT_ONCE = 10_000
 SHOWN = 24
 """Images of each side in the report."""
 MOST_ROWS = 100_000
@@ -125,22 +128,48 @@ def in_frozen_space(
 
 
 def score_both(
-    champion: Version, before: np.ndarray | pd.DataFrame, after: np.ndarray | pd.DataFrame
+    champion: Version,
+    before: np.ndarray | pd.DataFrame,
+    after: np.ndarray | pd.DataFrame,
+    past: tuple[Sequence[Path], Sequence[Path]] = ((), ()),
+    batch: Path | None = None,
 ) -> tuple[Scores, Scores] | None:
-    """The champion's scores of both sides; None if it gives none, or if rows lack columns that it reads."""
+    """The champion's scores of both sides; None if it gives none, or if rows lack columns that it reads.
+
+    Args:
+        past: files with the past of each side's rows, of a table.
+        batch: the file that those after are a part of, their index being their numbers there.
+
+    Raises:
+        DataError: no row of a side can be scored.
+    """
     if champion.kind != "vae" or not len(before):
         return None
-    scorer = scorers.open_scorer(champion)
+    scorer = scorers.open_scorer(champion, past[0])
+    other = scorer if batch is None else scorers.open_scorer(champion, past[1], batch)
     if any(not set(scorer.columns) <= set(side) for side in (before, after) if isinstance(side, pd.DataFrame)):
         return None
-    return scores_of(scorer, before), scores_of(scorer, after)
+    return scores_of(scorer, before, "those held out of its training"), scores_of(other, after, "the new ones")
 
 
-def scores_of(scorer: Scorer, rows: np.ndarray | pd.DataFrame) -> Scores:
-    """Score and flag of each row; rows of a table that do not fit the model are left out."""
+def scores_of(scorer: Scorer, rows: np.ndarray | pd.DataFrame, called: str) -> Scores:
+    """Score and flag of each row; rows of a table that do not fit the model are left out.
+
+    Raises:
+        DataError: none is left.
+    """
+    size = SCORED_AT_ONCE
     if isinstance(rows, pd.DataFrame):
-        rows = fitted(rows, scorer.columns)[0].reset_index(drop=True)
-    given = [scorer.predict(rows[at : at + SCORED_AT_ONCE]) for at in range(0, len(rows), SCORED_AT_ONCE)]
+        numbers, size = rows.index, ROWS_AT_ONCE
+        rows, errors = fitted(rows, scorer.columns, scorer.required)
+        rows = rows.set_axis(numbers[rows.index])
+        if not len(rows):
+            reason = next(iter(errors.values()), "there are none")
+            raise DataError(
+                f"of the rows that are compared, none of {called} can be scored, the first because of {reason}; mend them, or "
+                "run 'regen run' for a champion that takes them"
+            )
+    given = [scorer.predict(rows[at : at + size]) for at in range(0, len(rows), size)]
     return (
         np.concatenate([np.asarray(part[SCORE], float) for part in given]),
         np.concatenate([np.asarray(part[FLAG], bool) for part in given]),
@@ -156,7 +185,9 @@ def table_sides(context: Context, champion: Version, known: int, file: TableFile
     if file is None:
         after = take(growth.batches(path), known + spread(total - known, MOST_ROWS))
     else:
-        after = take(file.shards(growth.BATCH), spread(len(file), MOST_ROWS))
+        chosen = spread(len(file), MOST_ROWS)
+        after = take(file.shards(growth.BATCH), chosen)
+        after.index = pd.Index(chosen[: len(after)])
     names = [column.name for column in schema.modelled]
     old, new = (typed(side, schema, called) for side, called in ((before, path.name), (after, "the new rows")))
     few = [side.iloc[spread(len(side), config.monitor.max_rows)] for side in (old[names], new[names])]
@@ -165,7 +196,9 @@ def table_sides(context: Context, champion: Version, known: int, file: TableFile
         share = config.data.validation_share + config.data.test_share
         newest = before.iloc[np.argsort(old[schema.time].to_numpy(), kind="stable")[round(len(before) * (1 - share)) :]]
         thin = [side.iloc[spread(len(side), config.monitor.max_rows)] for side in (newest, after)]
-        scores = score_both(champion, *thin)
+        past = [path] if schema.key is not None else []  # without a key a row would be among its own past
+        batch = None if file is None else file.path
+        scores = score_both(champion, thin[0], thin[1], (past, past if batch is None else [path]), batch)
     return Sides((old[names], new[names]), encoded(few[0], few[1], schema), "standardised columns", scores)
 
 

@@ -324,3 +324,19 @@ def test_a_table_has_models_of_its_own_and_settings_of_others_are_refused() -> N
     assert parse({"project": "digits"}).recipe("vae") == VaeConfig()
     with pytest.raises(ConfigError, match=r"the section vae is of images, and the source is a table; set tables\.vae"):
         parse({"project": "payments", "data": {"source": "transactions"}, "vae": {"images": 5}})
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        ({"tables": {"windows_days": [1]}}, "the section tables is of tables, and the source digits gives images"),
+        ({"data": {"simulator": {"days": 9}}}, "data.simulator goes with the source transactions alone"),
+        ({"data": {"source": "transactions", "resolution": 8}}, "data.resolution is of images, and the source is a table"),
+        ({"data": {"source": "table:a.csv", "anomaly_class": 1}}, "data.anomaly_class is of images"),
+        ({"data": {"source": "table:a.csv", "simulator": {"days": 9}}}, "data.simulator goes with the source transactions"),
+        ({"data": {"source": "table:a.csv"}, "extractor": {"width": 8}}, "the section extractor is of images"),
+    ],
+)  # fmt: skip
+def test_settings_that_nobody_would_read_are_refused(raw: dict[str, object], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        parse({"project": "a", **raw})

@@ -189,3 +189,57 @@ def test_columns_that_the_model_does_not_read_are_left_out():
 
 def test_the_images_of_a_folder_are_files():
     assert len(ImageFiles(Path(), ("a.png",))) == 1
+
+
+@pytest.mark.parametrize("first", ["id,amount,amount", "id,,"])
+def test_two_columns_of_one_name_are_refused(tmp_path: Path, first: str) -> None:
+    (tmp_path / "rows.csv").write_text(f"{first}\n1,2,3\n")
+
+    with pytest.raises(DataError, match=r"cannot be read as a table .two columns are called (amount|nothing)"):
+        TableFile.of(tmp_path / "rows.csv")
+
+
+def test_rows_with_more_values_than_columns_do_not_move_into_their_neighbours(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("a,b\n1,2,3\n4,5,6\n")
+
+    with pytest.raises(DataError, match="cannot be read as a table"):
+        list(TableFile.of(tmp_path / "rows.csv").shards(10))
+
+
+def test_a_text_that_pandas_takes_for_a_missing_value_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("country,amount\nNA,1\n,2\nnull,\n")
+
+    (found,) = TableFile.of(tmp_path / "rows.csv").shards(10)
+
+    assert found["country"].tolist()[::2] == ["NA", "null"]
+    assert found["country"].isna().tolist() == [False, True, False]
+    assert found["amount"].isna().tolist() == [False, False, True]
+
+
+def test_whole_numbers_stay_whole_beside_missing_ones(tmp_path: Path) -> None:
+    pd.DataFrame({"zone": pd.array([1, None, 3], dtype="Int64")}).to_parquet(tmp_path / "rows.parquet")
+
+    (found,) = TableFile.of(tmp_path / "rows.parquet").shards(10)
+
+    assert fitted(found, {"zone": "text"})[0]["zone"].dropna().tolist() == ["1", "3"]
+
+
+@pytest.mark.parametrize("kind", ["number", "integer"])
+def test_a_time_and_a_list_are_no_numbers(kind: str) -> None:
+    times, lists = pd.Series([pd.Timestamp("2026-01-01"), pd.NaT]), pd.Series([np.array([1, 2]), np.array([3])])
+
+    assert list(fitted(pd.DataFrame({"a": times}), {"a": kind}, {"a"})[1]) == [0, 1]
+    assert list(fitted(pd.DataFrame({"a": lists}), {"a": kind})[1]) == [0, 1]
+
+
+def test_truth_values_are_the_texts_that_training_knew() -> None:
+    assert fitted(pd.DataFrame({"a": [True, False]}), {"a": "text"})[0]["a"].tolist() == ["true", "false"]
+
+
+def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_bytes(b"\xef\xbb\xbfid,amount\n1,2\n")
+
+    found = TableFile.of(tmp_path / "rows.csv")
+
+    assert found.names == ("id", "amount")
+    assert next(found.shards(5))["id"].tolist() == ["1"]

@@ -49,6 +49,8 @@ def test_sound_rows_pass_in_the_types_of_their_schema() -> None:
         ("id", "x1", "a whole number"),
         ("id", None, r"a value \(the column is not nullable\)"),
         ("at", "yesterday", "a time such as 2026-01-31T12:00:00"),
+        ("at", "9999-12-31", "a time such as 2026-01-31T12:00:00, of 1678 to 2261"),
+        ("at", datetime.fromisoformat("1200-01-01"), "a time such as .*, of 1678 to 2261"),
         ("at", datetime.fromisoformat("1969-01-01"), "at least 1970-01-01T00:00:00"),
         ("amount", -1.0, "at least 0"),
         ("amount", 101.0, "at most 100"),
@@ -110,7 +112,7 @@ def test_a_row_that_fails_twice_is_counted_once_with_both_reasons() -> None:
     _, bad, report = judged({"amount": -1.0, "kind": "z"})
 
     assert report.bad_rows == 1
-    assert sorted(bad["reason"][0].split("; ")) == ["amount: wanted at least 0", "kind: wanted one of a, b"]
+    assert sorted(bad[table_checks.REASON][0].split("; ")) == ["amount: wanted at least 0", "kind: wanted one of a, b"]
 
 
 def test_few_bad_rows_pass_and_many_do_not() -> None:
@@ -147,3 +149,14 @@ def test_a_repeated_key_is_bad_in_all_but_the_first_row() -> None:
     assert again.to_list() == [False, False, True, True]
     assert report.bad_rows == 2
     assert str(report.worst[0]) == "column id: wanted a key of its own, got 5 in row 2 (so did rows 3: 2 in all)"
+
+
+def test_a_column_that_is_called_reason_keeps_its_values() -> None:
+    schema = TableSchema((Column("reason", "categorical"), Column("amount", "numeric", low=0)))
+    table = pl.DataFrame({"reason": ["gift", "rent"], "amount": [1.0, -1.0]})
+
+    (good, bad), *_ = table_checks.check(iter([table]), schema, Report())
+
+    assert good["reason"].to_list() == ["gift"]
+    assert bad["reason"].to_list() == ["rent"]
+    assert bad[table_checks.REASON].to_list() == ["amount: wanted at least 0"]

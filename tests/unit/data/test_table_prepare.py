@@ -100,7 +100,9 @@ def test_features_are_computed_from_the_rows_that_are_kept_alone(prepared: Prepa
     found = prepared.run(broken)
 
     kept = broken.filter(pl.col("amount") >= 0)
-    wanted = windows.features(kept, SCHEMA, parse({"project": "a", "tables": {"amount": "amount"}}).tables)
+    wanted = windows.features(
+        kept, SCHEMA, parse({"project": "a", "data": {"source": "transactions"}, "tables": {"amount": "amount"}}).tables
+    )
     assert found["bad_rows"] == 12
     assert prepared.rows.select(wanted.columns).equals(wanted)
 

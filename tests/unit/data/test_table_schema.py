@@ -187,3 +187,37 @@ def test_the_schema_of_a_projects_source_never_holds_the_scenario() -> None:
         "fraud",
         ("customer", "terminal"),
     )
+
+
+def test_a_label_that_is_missing_here_and_there_is_one_though_it_is_written_as_a_float() -> None:
+    rows = pl.DataFrame({"amount": [1.5, 2.5, 3.5, 4.5], "fraud": [0.0, None, 1.0, 0.0]})
+
+    found = table_inference.infer(rows.lazy(), "the ledger")
+
+    assert found.label == "fraud"
+    assert found.columns[1] == Column("fraud", "integer", nullable=True, low=0, high=1)
+
+
+@pytest.mark.parametrize("texts", [["1,5", "-22,75", None], ["1,234", "5,678", "9,000"]])
+def test_numbers_with_a_comma_are_no_categories(texts: list[str | None]) -> None:
+    rows = pl.LazyFrame({"amount": texts})
+
+    with pytest.raises(
+        DataError, match=r"the column amount holds numbers with a comma, such as .*; write them with a point and"
+    ):
+        table_inference.infer(rows, "the ledger")
+
+
+def test_long_texts_are_not_listed_as_categories() -> None:
+    rows = pl.LazyFrame({"note": ["x" * 300, "y"], "kind": ["a", "b"]})
+
+    found = table_inference.infer(rows, "the ledger")
+
+    assert [column.categories for column in found.columns] == [(), ("a", "b")]
+
+
+def test_names_that_are_kept_for_computed_columns_are_refused() -> None:
+    with pytest.raises(
+        ConfigError, match="names such as __row__ are kept for columns that are computed; name it otherwise"
+    ):
+        table_schema.from_yaml("columns: {__row__: {kind: numeric}, a: {kind: numeric}}")

@@ -195,6 +195,11 @@ def test_a_password_may_come_from_the_environment(tmp_path: Path, monkeypatch: p
             {"source": "table:nameless.csv"},
             r"column 2 wants a name of 1 to 120 printable characters, got ''; rename it",
         ),
+        (
+            {"source": "table:semicolons.csv"},
+            r"semicolons\.csv: its columns are separated by semicolons; export it with commas",
+        ),
+        ({"source": "table:tabs.csv"}, r"tabs\.csv: its columns are separated by tabs; export it with commas"),
         ({"source": "table:vast.parquet"}, r"vast\.parquet: a holds integers of 128 bits; cast it to 64 bits"),
         (
             {"source": "sql:sqlite:///none.db", "query": "SELECT 1"},
@@ -220,6 +225,8 @@ def test_a_source_that_cannot_be_read_is_refused_and_leaves_nothing(
     (tmp_path / "bad.parquet").write_bytes(b"PAR1 no parquet at all")
     (tmp_path / "wide.csv").write_bytes("a,b\n1,2\n".encode("utf-16"))
     (tmp_path / "latin.csv").write_bytes("a,Größe\n1,2\n".encode("latin-1"))
+    (tmp_path / "semicolons.csv").write_text("a;b\n1,5;2\n")
+    (tmp_path / "tabs.csv").write_text("a\tb\n1\t2\n")
     (tmp_path / "nameless.csv").write_text("a,\n1,2\n")
     pl.DataFrame({"a": [1]}, schema={"a": pl.Int128}).write_parquet(tmp_path / "vast.parquet")
 

@@ -65,7 +65,7 @@ def measured(*, champions: bool = False) -> dict[str, Any]:
     return {
         "models": models, "rows": {"train": 4000, "validation": 800, "test": 900, "gap": 300},
         "begins": {"validation": "2026-04-01", "test": "2026-05-01"}, "label": "fraud", "label_delay_days": 7.0,
-        "anomalies": 45, "semi_supervised": True, "note": "The isolation forest reaches an average precision of 0.3.",
+        "anomalies": 45, "unknown_labels": 0, "semi_supervised": True, "note": "The isolation forest reaches an average precision of 0.3.",
         "baselines": {"isolation forest": {"anomaly_auc": estimate(0.8), "anomaly_ap": estimate(0.3)}},
         "real_rows": {"column_shapes": estimate(0.98), "pair_trends": estimate(0.97), "told_apart_auc": estimate(0.5)},
         "columns": columns, "pairs": pairs, "weeks": [week | {"week": w} for w in range(4)],

@@ -115,6 +115,37 @@ def test_every_baseline_finds_what_lies_far_out_and_the_supervised_one_what_it_w
     assert all(one.figures["anomaly_auc"].point > 0.9 for one in found.values())
 
 
+def test_rows_whose_label_is_not_known_have_no_part_in_detection() -> None:
+    rng = np.random.default_rng(0)
+    is_anomaly, days = np.arange(300) % 10 == 0, np.repeat(np.arange(10), 30)
+    known = np.flatnonzero(np.arange(300) % 3 > 0)
+    scores = rng.normal(size=300) + 3 * is_anomaly
+    some = TestRows(is_anomaly[known], days[known], known)
+    alone = TestRows(is_anomaly[known], days[known])
+
+    found, wanted = measure_detector(scores, 1.5, some, RULES, 0), measure_detector(scores[known], 1.5, alone, RULES, 0)
+
+    assert str(found.estimates(RULES)) == str(wanted.estimates(RULES))
+    assert found.flagging == wanted.flagging
+    assert found.scores is not None
+    assert len(found.scores) == 300
+
+
+def test_every_baseline_leaves_out_the_same_rows() -> None:
+    rng = np.random.default_rng(0)
+    is_anomaly, known = np.arange(400) % 20 == 0, np.flatnonzero(np.arange(400) % 7 > 0)
+    values = pd.DataFrame({"x": rng.normal(size=400) + 6 * is_anomaly})
+    train, test = encode([values, values.assign(x=values["x"].where(np.arange(400) % 7 > 0, 50.0))], ["train", "test"])
+
+    found = measure_baselines(
+        train, is_anomaly.astype(float), test, TestRows(is_anomaly[known], known // 40, known), RULES, 0
+    )
+
+    assert all(one.figures["anomaly_auc"].point > 0.9 for one in found.values())
+    assert all(one.figures["anomaly_precision_top_k"].point > 0 for one in found.values())
+    assert all(len(one.scores) == 400 for one in found.values() if one.scores is not None)
+
+
 def test_missing_numbers_stand_at_the_median_and_are_told() -> None:
     train = Table(("x",), np.array([[0.0], [2.0], [np.nan]]), (), np.zeros((3, 0), np.int64), ())
 

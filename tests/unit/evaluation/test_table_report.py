@@ -78,6 +78,18 @@ def test_without_labels_and_times_their_sections_are_left_out(tmp_path: Path) ->
     )
 
 
+def test_rows_whose_label_is_not_known_are_told(tmp_path: Path) -> None:
+    found = measured() | {"unknown_labels": 400}
+    found["explained"][0]["is_anomaly"] = None
+
+    text = Page(write(tmp_path, found)).text
+
+    assert "45 of the 500 test rows whose label is known are anomalies by the column fraud" in text
+    assert "The other 400 have no known label and are left out of all that is told of detection." in text
+    assert "a guess reaches their share, 9 %" in text
+    assert "9.10not known" in text
+
+
 def test_a_champion_that_could_not_be_measured_is_told(tmp_path: Path) -> None:
     found = measured()
     found["models"]["vae"]["champion"] = {"version": 2, "error": "its files are damaged"}

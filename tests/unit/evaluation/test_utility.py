@@ -162,3 +162,11 @@ def test_a_label_that_is_missing_names_the_table() -> None:
 
     with pytest.raises(EvaluationError, match="the label label is there in 0 of the fake rows"):
         measure_utility(*encode([fake, real, test], ["FAKE", "REAL", "TEST"]), "label", 5, 0)
+
+
+def test_a_column_without_any_value_is_no_hindrance() -> None:
+    rng = np.random.default_rng(0)
+    numbers = np.column_stack([rng.normal(size=200), np.full(200, np.nan)])
+    table = Table(("x", "empty"), numbers, ("label",), (numbers[:, :1] > 0).astype(np.int64), (2,))
+
+    assert measure_utility(table, table, table, "label", 20, 0).fake["auc"].point > 0.9

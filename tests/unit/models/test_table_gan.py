@@ -230,3 +230,20 @@ def test_as_many_given_rows_as_wanted_ones_are_needed() -> None:
 def test_a_value_that_no_row_had_cannot_be_given() -> None:
     with pytest.raises(DataError, match="the column kind holds 'w', which it did not when it was fitted"):
         untrained().sample(3, seeded(), {"kind": "w"})
+
+
+@pytest.mark.parametrize("value", ["maybe", 2, 0.5])
+def test_what_is_no_truth_value_cannot_be_given_as_one(value: object) -> None:
+    with pytest.raises(DataError, match=r"the column bad holds '.*', .*wanted one of False, True"):
+        untrained().sample(3, seeded(), {"bad": value})
+
+
+@pytest.mark.parametrize("value", ["yes", 0.5, 3])
+def test_a_number_that_is_no_category_cannot_be_given_as_one(value: object) -> None:
+    frame = pd.DataFrame({"amount": [1.0, 2.0, 3.0], "fraud": [0, 1, 0]})
+    coded = TableEncoder.fit(frame, (COLUMNS[0], Column("fraud", "categorical", categories=("0", "1"))))
+    made = TableGenerator(coded.to_json(), 8, 1, 4, 0.5, "fraud").eval()
+
+    assert made.sample(3, seeded(), {"fraud": 1.0})["fraud"].tolist() == [1, 1, 1]
+    with pytest.raises(DataError, match=f"the column fraud holds '{value}', .*wanted one of 0, 1"):
+        made.sample(3, seeded(), {"fraud": value})

@@ -213,3 +213,14 @@ def test_a_row_that_the_batch_does_not_hold_is_told(scorer: TableScorer, tmp_pat
 
     with pytest.raises(DataError, match=f"holds 5 rows and none of number {number}; name the file of this batch"):
         scorer.others_in(path, [0, number])
+
+
+def test_a_version_that_was_packaged_before_batches_were_known_still_scores(
+    scorer: TableScorer, tmp_path: Path
+) -> None:
+    made(620).write_parquet(tmp_path / "known.parquet")
+    rows = made(640).tail(20).drop("fraud").to_pandas()
+
+    found = scorer.predict(rows, scorer.past_in([tmp_path / "known.parquet"], rows))
+
+    pd.testing.assert_frame_equal(found, scorer.predict(rows, scorer.past_in([tmp_path / "known.parquet"])))

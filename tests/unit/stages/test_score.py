@@ -18,7 +18,7 @@ from regen.core.workspace import Workspace
 from regen.data.shards import open_input
 from regen.registry.scorers import ColumnType
 from regen.stages import score as module
-from regen.stages.score import markdown, require_fit, require_scores, run
+from regen.stages.score import bars, markdown, require_fit, require_scores, run
 
 
 @dataclass
@@ -301,3 +301,8 @@ def test_a_shards_rows_stay_in_one_file(rows, tmp_path):
 
     assert pq.ParquetFile(tmp_path / "out.parquet").metadata.num_rows == 10
     assert np.isfinite(read(tmp_path / "out.parquet")["anomaly_score"]).all()
+
+
+@pytest.mark.parametrize("values", [[1e18, 1e18], [1e18, 1e18 + 256], [-1e300, 1e300]])
+def test_scores_of_any_size_have_a_line_of_bars(values: list[float]) -> None:
+    assert len(bars(np.array(values)).split()[1]) == 32

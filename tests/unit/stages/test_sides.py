@@ -6,6 +6,7 @@ import pytest
 
 from regen.core import files
 from regen.core.config import parse
+from regen.core.errors import DataError
 from regen.core.workspace import Workspace
 from regen.data import growth, table_schema
 from regen.data.columns import Column, TableSchema
@@ -54,8 +55,8 @@ class Amounts:
     shape = None
     tells_columns = False
 
-    def __init__(self, column="amount"):
-        self.columns = {column: "number"}
+    def __init__(self, column="amount", required=frozenset()):
+        self.columns, self.required = {column: "number"}, required
 
     def predict(self, given):
         scores = given["amount"].to_numpy()
@@ -71,7 +72,7 @@ def test_rows_are_taken_by_number_whatever_the_batches_are(size):
 
 
 def test_rows_taken_in_since_are_held_against_those_before(context, monkeypatch):
-    monkeypatch.setattr(sides.scorers, "open_scorer", lambda version: Amounts())
+    monkeypatch.setattr(sides.scorers, "open_scorer", lambda version, *rest: Amounts())
 
     found = sides.look(context, VERSION, 300, None)
 
@@ -85,7 +86,7 @@ def test_rows_taken_in_since_are_held_against_those_before(context, monkeypatch)
 
 def test_held_out_rows_are_the_newest(context, monkeypatch):
     seen = []
-    monkeypatch.setattr(sides, "score_both", lambda champion, before, after: seen.append(before))
+    monkeypatch.setattr(sides, "score_both", lambda champion, before, *rest: seen.append(before))
 
     sides.look(context, VERSION, 300, None)
 
@@ -117,6 +118,45 @@ def test_numbers_become_ranks_and_categories_become_columns():
 
 
 def test_a_model_that_reads_other_columns_gives_no_scores(monkeypatch):
-    monkeypatch.setattr(sides.scorers, "open_scorer", lambda version: Amounts("elsewhere"))
+    monkeypatch.setattr(sides.scorers, "open_scorer", lambda version, *rest: Amounts("elsewhere"))
 
     assert sides.score_both(VERSION, rows(5), rows(5)) is None
+
+
+def test_rows_that_lack_what_the_model_requires_are_not_scored():
+    scorer = Amounts(required=frozenset({"amount"}))
+    some = rows(6).assign(amount=[1.0, None, 30.0, None, 2.0, 3.0])
+
+    scores, flags = sides.scores_of(scorer, some, "the new ones")
+
+    assert scores.tolist() == [1.0, 30.0, 2.0, 3.0]
+    assert flags.tolist() == [False, True, False, False]
+
+
+def test_rows_none_of_which_can_be_scored_are_told_with_the_first_reason():
+    scorer = Amounts(required=frozenset({"amount"}))
+
+    with pytest.raises(
+        DataError,
+        match="none of the new ones can be scored, the first because of amount: wanted a finite number, got nothing",
+    ):
+        sides.scores_of(scorer, rows(3).assign(amount=np.nan), "the new ones")
+
+
+def test_both_sides_look_back_on_the_projects_rows_and_the_files(context, tmp_path, monkeypatch):
+    opened, given = [], []
+
+    class Watched(Amounts):
+        def predict(self, some):
+            given.append(some.index.tolist())
+            return super().predict(some)
+
+    monkeypatch.setattr(sides.scorers, "open_scorer", lambda *asked: opened.append(asked[1:]) or Watched())
+    rows(300, seed=2).to_csv(tmp_path / "new.csv", index=False)
+
+    sides.look(context, VERSION, 400, TableFile.of(tmp_path / "new.csv"))
+
+    known = context.workspace.data("ledger") / growth.TABLE
+    assert opened == [([known],), ([known], tmp_path / "new.csv")]
+    assert len(given[1]) == 80
+    assert given[1][-1] == max(given[1]) > 200

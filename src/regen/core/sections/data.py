@@ -10,6 +10,8 @@ from regen.core.sections.tables import TABLE_SOURCES, SimulatorConfig
 
 NAMED_SOURCES = ("digits", "mnist", "fashion-mnist", "cifar10")
 """Sources that need no path."""
+OF_IMAGES = ("file", "resolution", "channels", "anomaly_class", "min_per_class")
+"""Settings that mean nothing for a table."""
 WITH_PATH = {"table": "table:PATH", "sql": "sql:URL", "folder": "folder:PATH"}
 """Sources that need one, as people write them."""
 
@@ -91,6 +93,16 @@ class DataConfig(Section):
             raise ValueError("the source sql:URL needs data.query, such as SELECT * FROM payments ORDER BY id")
         if self.query and not self.source.startswith("sql:"):
             raise ValueError("data.query goes with the source sql:URL alone; leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def settings_go_with_the_source(self) -> "DataConfig":
+        """Refuses settings of images for a table, and those of the simulator for any other source."""
+        untouched = type(self).model_fields
+        if self.is_table and (wrong := [n for n in OF_IMAGES if getattr(self, n) != untouched[n].default]):
+            raise ValueError(f"data.{wrong[0]} is of images, and the source is a table; leave it out")
+        if self.source != "transactions" and self.simulator != SimulatorConfig():
+            raise ValueError("data.simulator goes with the source transactions alone; leave it out")
         return self
 
     @model_validator(mode="after")

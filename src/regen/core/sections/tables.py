@@ -54,7 +54,7 @@ class TablesConfig(Section):
     """The YAML file that `regen data schema` wrote and you may have edited; schemas/PROJECT.yaml when absent."""
     amount: str | None = None
     """Column of numbers that the windows average; they only count rows when absent."""
-    windows_days: Annotated[list[Positive], Field(max_length=20)] = [1, 7, 30]
+    windows_days: Annotated[list[Annotated[float, Field(gt=0, le=36_500)]], Field(max_length=20)] = [1, 7, 30]
     """Lengths, in days, of the windows that look back from each row within each group; an empty list leaves them out."""
     calendar: bool = True
     """Whether the hour, weekend and night of the time column become columns of their own."""

@@ -14,6 +14,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 from regen.core import files
 from regen.core.errors import RegenError
 from regen.core.seeds import derive
+from regen.data import table_splits
 from regen.data.codebook import Codebook
 from regen.data.raw import spread
 from regen.data.tables import Table
@@ -61,11 +62,27 @@ class Test:
 
     @cached_property
     def detection(self) -> TestRows | None:
-        """Which are anomalies, and their days; None without a label."""
+        """Which of the rows whose label is known are anomalies, and their days; None without a label."""
         if self.rows.schema.label is None:
             return None
-        days = None if self.seconds is None else alerts.days_of(self.seconds)
-        return TestRows(self.rows.labels("test") == 1, days)
+        self.rows.require_judges()
+        labels = self.rows.labels("test")
+        known = np.flatnonzero(labels != table_splits.UNKNOWN)
+        days = None if self.seconds is None else alerts.days_of(self.seconds[known])
+        return TestRows(labels[known] == 1, days, known)
+
+    @property
+    def unknown(self) -> int:
+        """How many test rows have no known label, and so no part in what is told of detection."""
+        return 0 if self.detection is None else len(self.frame) - len(self.detection.is_anomaly)
+
+    def tell_unknown(self) -> None:
+        """Says how many test rows have no part in what is told of detection, if any."""
+        if self.unknown:
+            self.context.progress.say(
+                f"  evaluate: {self.unknown:,} of {len(self.frame):,} test rows have no known label and are left out of "
+                "detection"
+            )
 
     @cached_property
     def frames(self) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
@@ -78,7 +95,7 @@ class Test:
         return self.measure_vae(model) if kind == "vae" else self.measure_gan(model)
 
     def measure_vae(self, scorer: TableScorer) -> TableMeasured:
-        """Detection on all test rows, reconstruction on those that are not known to be anomalies."""
+        """Detection on all test rows whose label is known, reconstruction on those that are not known to be anomalies."""
         config, seed = self.context.config.evaluation, self.context.config.seed
         normal = np.flatnonzero(self.rows.labels("test") != 1)
         kept = normal[spread(len(normal), table_measure.MOST_TEST_ROWS)]
@@ -131,6 +148,7 @@ def evaluate(context: Context, against: Mapping[str, int | None], out: Path) -> 
     config = context.config
     rules, seed, rows = config.evaluation, config.seed, TableRows(prepared(context), config)
     test = Test(context, rows)
+    test.tell_unknown()
     candidates = {kind: load_model(kind, context.results(f"train_{kind}")) for kind in ("vae", "gan")}
     measured = {kind: test.measure(kind, model) for kind, model in candidates.items()}
     models: dict[str, Any] = {}
@@ -159,6 +177,7 @@ def evaluate(context: Context, against: Mapping[str, int | None], out: Path) -> 
         "begins": dict(rows.dataset.begins), "label": rows.schema.label,
         "label_delay_days": rows.schema.label_delay_days if rows.schema.label is not None else 0.0,
         "anomalies": None if test.detection is None else int(test.detection.is_anomaly.sum()),
+        "unknown_labels": test.unknown,
         "semi_supervised": bool(candidates["vae"].vae.supervised_weight),
         "baselines": {name: one.estimates(rules) for name, one in baselines.items()},
         "real_rows": {
@@ -192,7 +211,8 @@ def evaluate(context: Context, against: Mapping[str, int | None], out: Path) -> 
     curves |= _curves(test, {"VAE": measured["vae"], **baselines}, out / "plots")
     groups = {}
     if test.detection is not None and (scores := measured["vae"].scores) is not None:
-        groups = {"normal": scores[~test.detection.is_anomaly], "anomaly": scores[test.detection.is_anomaly]}
+        judged, is_anomaly = test.detection.of(scores), test.detection.is_anomaly
+        groups = {"normal": judged[~is_anomaly], "anomaly": judged[is_anomaly]}
     shown = TableExhibits(real, tables[0], book, groups, float(candidates["vae"].vae.threshold))
     table_report.write(out, config, plain, shown, curves)
 
@@ -232,11 +252,11 @@ def _baselines(test: Test) -> dict[str, TableMeasured]:
 
 
 def _scores(
-    vae: TableMeasured, champion: TableMeasured | None, baselines: Mapping[str, TableMeasured]
+    rows: TestRows, vae: TableMeasured, champion: TableMeasured | None, baselines: Mapping[str, TableMeasured]
 ) -> dict[str, np.ndarray]:
     """The scores that are drawn over time, by what the report calls them."""
     found = {"candidate": vae, "champion": champion, "forest": baselines.get(FOREST)}
-    return {name: one.scores for name, one in found.items() if one is not None and one.scores is not None}
+    return {name: rows.of(one.scores) for name, one in found.items() if one is not None and one.scores is not None}
 
 
 def _alerts(
@@ -247,7 +267,7 @@ def _alerts(
     k, days, is_anomaly = test.context.config.evaluation.alerts_a_day, test.detection.days, test.detection.is_anomaly
     daily = {
         name: alerts.daily_alerts(scores, is_anomaly, days, k)
-        for name, scores in _scores(vae, champion, baselines).items()
+        for name, scores in _scores(test.detection, vae, champion, baselines).items()
     }
     possible = daily["candidate"].possible
     by_day = [
@@ -264,9 +284,10 @@ def _weeks(
     """The average precision of each week."""
     if test.detection is None or test.seconds is None:
         return []
-    is_anomaly, seconds = test.detection.is_anomaly, test.seconds
+    rows, seconds = test.detection, test.detection.of(test.seconds)
     weekly = {
-        name: alerts.by_week(scores, is_anomaly, seconds) for name, scores in _scores(vae, champion, baselines).items()
+        name: alerts.by_week(scores, rows.is_anomaly, seconds)
+        for name, scores in _scores(rows, vae, champion, baselines).items()
     }
     return [
         {"week": week.week, "rows": week.rows, "anomalies": week.anomalies, "champion": None}
@@ -286,7 +307,8 @@ def _explained(test: Test, scorer: TableScorer, vae: TableMeasured) -> list[dict
     return [
         {
             "name": ", ".join(str(every[int(row)][name].item()) for name in names) or f"row {int(row)}",
-            "score": float(vae.scores[row]), "is_anomaly": bool(labels[row] == 1), "columns": columns,
+            "score": float(vae.scores[row]), "columns": columns,
+            "is_anomaly": None if labels[row] == table_splits.UNKNOWN else bool(labels[row] == 1),
         }
         for row, columns in zip(highest, told, strict=True)
     ]  # fmt: skip
@@ -299,8 +321,10 @@ def _curves(test: Test, detectors: Mapping[str, TableMeasured], folder: Path) ->
         return {}
     rows: dict[str, list[pd.DataFrame]] = {"roc": [], "precision_recall": []}
     for name, one in detectors.items():
-        false_positives, true_positives, _ = roc_curve(test.detection.is_anomaly, one.scores)
-        precision, recall, _ = precision_recall_curve(test.detection.is_anomaly, one.scores)
+        assert one.scores is not None  # of a detector
+        scores = test.detection.of(one.scores)
+        false_positives, true_positives, _ = roc_curve(test.detection.is_anomaly, scores)
+        precision, recall, _ = precision_recall_curve(test.detection.is_anomaly, scores)
         roc = {"detector": name, "false_positive_rate": false_positives, "true_positive_rate": true_positives}
         rows["roc"].append(_thinned(pd.DataFrame(roc)))
         rows["precision_recall"].append(
@@ -323,7 +347,10 @@ def note(found: Mapping[str, Any]) -> str:
     rows = f"{found['rows']['test']:,} test rows"
     if found["label"] is None:
         return f"Measured on {rows}; the schema names no label, so no detector is judged."
-    share = found["anomalies"] / found["rows"]["test"]
+    judged = found["rows"]["test"] - found["unknown_labels"]
+    if found["unknown_labels"]:
+        rows += f", detection on the {judged:,} of them whose label is known"
+    share = found["anomalies"] / judged
     beside = [
         f"{name} {Estimate(**figures['anomaly_ap']).value:.3f}"
         for name, figures in found["baselines"].items()

@@ -9,7 +9,9 @@ import pandas as pd
 import torch
 
 from regen.core import files
-from regen.core.errors import ConfigError
+from regen.core.errors import ConfigError, DataError
+from regen.data.codebook import UNKNOWN
+from regen.data.encoding import SHOWN
 from regen.data.tables import Table
 from regen.models import storage
 from regen.models.cells import Cells
@@ -52,6 +54,7 @@ def sample_rows(version: Version, n: int, seed: int, out: Path, given: Mapping[s
 
     Raises:
         ConfigError: `out` ends as another kind of file, or a column cannot be given.
+        DataError: a given value is none that the training rows had.
         RegistryError: the model's files are gone or damaged.
     """
     if not out.name.lower().endswith(ENDINGS):
@@ -80,9 +83,31 @@ def _of_vae(scorer: TableScorer, n: int, rng: torch.Generator, given: Mapping[st
     if given:
         cells = scorer.vae.sample(n, rng)  # columns of which nothing was said are drawn
         table = _table(cells, scorer)
-        frame = book.frame(table).assign(**dict(given))
-        cells = scorer.cells(frame)
+        wished = book.table(book.frame(table).assign(**dict(given)))
+        _require_known(wished, given, scorer)
+        cells = Cells.of(wished)
     return book.frame(_table(scorer.vae.sample(n, rng, cells), scorer))
+
+
+def _require_known(table: Table, given: Mapping[str, Any], scorer: TableScorer) -> None:
+    """Makes sure that the VAE knows what is given.
+
+    Raises:
+        DataError: a category was not among the training rows, or a number is missing or infinite.
+    """
+    for name in given:
+        values = table.column(name)
+        if name in scorer.book.categories and (values == UNKNOWN).any():
+            known = scorer.book.categories[name]
+            more = f" and {len(known) - SHOWN} more" if len(known) > SHOWN else ""
+            raise DataError(
+                f"--given {name}={given[name]}: no training row had it; wanted one of {', '.join(known[:SHOWN])}{more}"
+            )
+        place = table.columns.index(name)
+        if name in scorer.book.numbers and (
+            np.isinf(values).any() or (np.isnan(values).any() and place not in scorer.vae.layout.nullable)
+        ):
+            raise DataError(f"--given {name}={given[name]}: wanted a finite number")
 
 
 def _table(cells: Cells, scorer: TableScorer) -> Table:

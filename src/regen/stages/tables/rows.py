@@ -9,6 +9,7 @@ import polars as pl
 from jaxtyping import Bool, Float64, Int64
 
 from regen.core.config import Config
+from regen.core.errors import EvaluationError
 from regen.core.seeds import derive
 from regen.data import table_splits, windows
 from regen.data.columns import Column, TableSchema
@@ -67,6 +68,23 @@ class TableRows:
         labels = self.labels(split)
         found: Float64[np.ndarray, " n"] = np.where(labels == table_splits.UNKNOWN, np.nan, labels)
         return found
+
+    def require_judges(self) -> None:
+        """Makes sure that detection can be measured on the test rows, if the schema names a label.
+
+        Raises:
+            EvaluationError: too few of them are known to be anomalies, or to be normal.
+        """
+        if self.schema.label is None:
+            return
+        labels = self.labels("test")
+        anomalies, normal = int((labels == 1).sum()), int((labels == 0).sum())
+        if min(anomalies, normal) < 2:
+            raise EvaluationError(
+                f"detection needs at least 2 anomalies and 2 normal rows among the test rows whose label is known, got "
+                f"{anomalies} and {normal} of {len(labels):,} by {self.schema.label}; raise data.test_share, add rows, or "
+                "take label out of the schema"
+            )
 
     @cached_property
     def control(self) -> Bool[np.ndarray, " n"]:

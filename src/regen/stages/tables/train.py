@@ -36,6 +36,7 @@ def nothing_to_do(context: Context) -> Outcome:
 def train_vae(config: Config, dataset: TableDataset, runtime: Runtime, out: Path) -> list[dict[str, float]]:
     """Writes the VAE with all that scoring needs; known anomalies of the training time teach its head."""
     rows, rules = TableRows(dataset, config), config.tables.vae
+    rows.require_judges()  # what could not be measured need not be trained
     frame, held_frame = rows.frame("train"), rows.frame("validation")
     book = Codebook.of([frame], rows.schema.modelled)
     table, labels = book.table(frame), rows.labels("train")
@@ -60,6 +61,7 @@ def train_vae(config: Config, dataset: TableDataset, runtime: Runtime, out: Path
 def train_gan(config: Config, dataset: TableDataset, runtime: Runtime, out: Path) -> list[dict[str, float]]:
     """Writes the generator, which holds how its rows are encoded, and the discriminator."""
     rows, rules = TableRows(dataset, config), config.tables.gan
+    rows.require_judges()
     frame, _ = rows.for_gan
     if frame.empty:
         raise DataError("no training row has a label that is known, and the GAN learns from those; add rows")
