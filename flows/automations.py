@@ -9,7 +9,8 @@ from prefect.events.actions import ChangeFlowRunState, RunDeployment
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 
-DRIFT = "data.drift.detected"
+from tasks.common import DRIFT
+
 DRIFT_PAUSE = timedelta(minutes=10)
 """What keeps two monitors at once from starting two retrainings; the monitor's own cooldown is longer."""
 HEARTBEAT = "prefect.flow-run.heartbeat"

@@ -77,6 +77,13 @@ def cli(ctx: click.Context, debug: bool) -> None:
         os.environ["PREFECT_LOGGING_LEVEL"] = "DEBUG"
 
 
+def project_file(config: Path) -> Path:
+    """A project file's path as this process can use it from anywhere: as the caller stands, else from the project's root."""
+    from regen.core.workspace import Workspace
+
+    return (config if config.exists() else Workspace.find().root / config).absolute()
+
+
 def open_project(config: Path, settings: Sequence[str] = ()) -> Any:
     """The project of a file, its environment made ready."""
     from regen.core.config import load
@@ -87,8 +94,7 @@ def open_project(config: Path, settings: Sequence[str] = ()) -> Any:
     if wrong := [key for key, equals, _ in pairs if not equals]:
         raise click.UsageError(f"--set {wrong[0]}: wanted KEY=VALUE, such as vae.images=1000")
     workspace = Workspace.find()
-    path = config if config.exists() else workspace.root / config
-    loaded = load(path, {key: value for key, _, value in pairs})
+    loaded = load(project_file(config), {key: value for key, _, value in pairs})
     bootstrap(workspace)
     os.chdir(workspace.root)
     from regen.stages.base import Context

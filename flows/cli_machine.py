@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from flows.cli_base import as_json, cli, config_option, example, open_project
+from flows.cli_base import as_json, cli, config_option, example, open_project, project_file
 
 
 @cli.command(epilog=example("regen doctor", "regen doctor --fix"))
@@ -35,6 +35,7 @@ def up(config: Path, prefect_port: int, mlflow_port: int, review_port: int, work
     """
     from flows.up import Ports, serve
 
+    config = project_file(config)  # its project is opened from the root, and so is the review page's process
     context = open_project(config)
     ports, model = Ports(prefect_port, mlflow_port, review_port), context.config.model_name("gan")
     serve(context.workspace, ports, config, model, workers=workers, review=review)
@@ -50,4 +51,5 @@ def deploy(config: Path, as_json: bool) -> None:
     """
     from flows import console
 
+    config = project_file(config)
     console.run_deploy(open_project(config), config, as_json=as_json)

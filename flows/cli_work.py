@@ -146,6 +146,7 @@ def data_schema(path: Path, out: Path | None, force: bool, as_json: bool) -> Non
     from regen.data import table_inference, table_schema, table_sources
     from regen.data.raw import Place
 
+    target = None if out is None else out.absolute()  # opening the project leaves the folder that the caller stands in
     if out is not None and out.exists() and not force:
         raise ConfigError(f"{out} is there already, perhaps edited; name another file, or add --force to replace it")
     if path.suffix.lower() in (".yaml", ".yml"):
@@ -157,8 +158,8 @@ def data_schema(path: Path, out: Path | None, force: bool, as_json: bool) -> Non
         found = table_inference.of_source(context.config.data, Place(context.workspace.root))
     else:
         found = table_inference.infer(table_sources.scan_file(path), str(path))
-    if out is not None:
-        table_schema.save(found, out)
+    if target is not None:
+        table_schema.save(found, target)
     parts = {"key": found.key, "time": found.time, "label": found.label, "groups": list(found.groups)}
     if as_json:
         print_json(

@@ -14,6 +14,8 @@ from regen.core.errors import KilledError
 from regen.core.workspace import Workspace
 from regen.stages.base import Context, Outcome
 
+DRIFT = "data.drift.detected"
+"""The event by which a monitor tells of drift, on which an automation starts a retraining."""
 MOST_PICTURE_BYTES = 512 * 1024
 """Larger ones are named, not shown: an artifact lies in the server's database."""
 

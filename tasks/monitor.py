@@ -10,10 +10,7 @@ from prefect.events import emit_event
 from regen.core.config import Config
 from regen.stages import monitor as stage
 from regen.stages.monitor import Watched
-from tasks.common import context_of
-
-DRIFT = "data.drift.detected"
-"""The event that an automation starts a retraining on."""
+from tasks.common import DRIFT, context_of
 
 
 @task(name="monitor", cache_policy=NO_CACHE)

@@ -12,7 +12,7 @@ from regen.stages.monitor import Watched
 from regen.stages.score import Scored
 
 WATCHED = Watched(
-    "digits", "digits-vae 3", "a.dir", "rows taken in since", Drift("drift", ("brightness has shifted",), 900, 300),
+    "digits", "digits-vae 3", "a.dir", "b.dir", "rows taken in since", Drift("drift", ("brightness has shifted",), 900, 300),
     "start a retraining", "the data has drifted", "outputs/digits/monitor/drift.html", "run-1",
 )  # fmt: skip
 INGESTED = Ingested("digits", "/new", 9, 5, 3, 1, "quarantine/digits/new-1", {"blank": 1}, 1802, "a.dir", "b.dir")

@@ -155,3 +155,22 @@ def test_the_image_installs_what_is_pinned():
         r'"torch==([\d.]+)"', (REPOSITORY / "pyproject.toml").read_text()
     )
     assert "--no-deps -r requirements.txt" in text
+
+
+def test_nothing_that_git_ignores_gets_into_an_image():
+    ignored = {".gitignore": "", ".dvc/.gitignore": ".dvc/"}
+    wanted = {
+        folder + line.strip("/").removesuffix("/*")
+        for file, folder in ignored.items()
+        for line in (REPOSITORY / file).read_text().splitlines()
+        if not line.startswith(("#", "!"))
+    }
+
+    lines = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
+
+    assert wanted <= {line.removeprefix("**/").removesuffix("/*") for line in lines}
+    assert "!mlruns/.gitkeep" in lines  # without a tracked file the image's commit would be told as dirty
+
+
+def test_the_file_of_passwords_is_ignored_by_git():
+    assert ".env" in (REPOSITORY / ".gitignore").read_text().splitlines()

@@ -47,6 +47,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> str:
 def write(folder: Path, found: Drift, gallery: Gallery | None) -> str:
     watched = {
         "project": "digits", "champion": "digits-vae 3", "data_version": "9fc5175aa8ef623092c305ef9420c33a.dir",
+        "looked_at": "0c7a3be1f59d2846a1b5d3e7c9f08264.dir", "run": "8799e564d87840c494b960f3f1b8cd93",
         "new": "rows taken in since", "drift": asdict(found), "action": "none", "why": "drift is told and not acted on",
         "unreadable": 3 if gallery else 0,
     }  # fmt: skip

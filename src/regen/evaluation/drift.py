@@ -23,7 +23,7 @@ BINS = 10
 CATEGORIES = 20
 """Most frequent categories that are counted apart; all others are one."""
 MEDIAN_ROWS = 500
-"""Rows of each side whose distances set the kernel's width."""
+"""Rows of each side, drawn from all of them, whose distances set the kernel's width."""
 AT_ONCE = 256
 """Permutations that are computed together."""
 OTHERS, MISSING = "others", "missing"
@@ -222,11 +222,12 @@ def feature_distance(
     if not np.isfinite(rows).all():
         raise EvaluationError("the features hold NaN or infinity; look at the rows or at the extractor's training")
     rows = rows - rows.mean(axis=0)  # distances stay as they are, and lose fewer digits
-    sides = (reference[:MEDIAN_ROWS] - reference.mean(axis=0), new[:MEDIAN_ROWS] - reference.mean(axis=0))
-    kernel = gaussian_kernel(rows, median_distance(np.concatenate(sides)))
+    rng, as_far = np.random.default_rng(seed), 0
+    sides = (rows[: len(reference)], rows[len(reference) :])
+    some = [side[rng.permutation(len(side))[:MEDIAN_ROWS]] for side in sides]
+    kernel = gaussian_kernel(rows, median_distance(np.concatenate(some)))
     met = (np.arange(len(rows)) < len(reference)).astype(np.float64)
     found = float(squared_mmd(kernel, met[None])[0])
-    rng, as_far = np.random.default_rng(seed), 0
     for at in range(0, permutations, AT_ONCE):
         divisions = rng.permuted(np.tile(met, (min(AT_ONCE, permutations - at), 1)), axis=1)
         as_far += int((squared_mmd(kernel, divisions) >= found - 1e-12).sum())

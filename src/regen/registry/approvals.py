@@ -25,8 +25,20 @@ class State(StrEnum):
 
 
 def state(version: Version) -> State | None:
-    """What the version's tag says; None for one that nobody was asked about."""
-    return State(version.tags[APPROVAL]) if APPROVAL in version.tags else None
+    """What the version's tag says; None for one that nobody was asked about.
+
+    Raises:
+        RegistryError: somebody has set the tag to another word.
+    """
+    if APPROVAL not in version.tags:
+        return None
+    try:
+        return State(version.tags[APPROVAL])
+    except ValueError:
+        raise RegistryError(
+            f"the tag {APPROVAL} of {version.model} {version.number} is {version.tags[APPROVAL]!r}, wanted one of "
+            f"{', '.join(State)}; set it in MLflow to one of these, or take it away"
+        ) from None
 
 
 def ask(version: Version, days: float) -> bool:

@@ -57,11 +57,13 @@ def history(workspace: Workspace, model: str) -> list[Event]:
         )
         for run in runs
     ]  # fmt: skip
-    return [event for _, event in sorted(events, key=lambda pair: pair[0])]
+    return [event for _, event in sorted(events, key=lambda pair: (pair[0], pair[1].when))]
 
 
 def stack(events: list[Event]) -> list[int]:
     """The versions from the first champion to the present one, rolled-back ones taken off.
+
+    A champion that was set by hand in MLflow has no event of its own; the next promotion tells of it.
 
     Example:
         >>> stack(
@@ -72,6 +74,8 @@ def stack(events: list[Event]) -> list[int]:
     champions: list[int] = []
     for event in events:
         if event.action == "promote":
+            if event.before is not None and champions[-1:] != [event.before]:
+                champions.append(event.before)
             champions.append(event.version)
         elif event.action == "rollback":
             while champions and champions[-1] != event.version:
@@ -79,6 +83,18 @@ def stack(events: list[Event]) -> list[int]:
             if not champions:
                 champions.append(event.version)
     return champions
+
+
+def those_before(champions: list[int], champion: int) -> list[int]:
+    """The champions before this one; one that was made it by hand in MLflow, past the history, came after them all.
+
+    Example:
+        >>> those_before([1, 2, 3], 3), those_before([1, 2, 3], 2), those_before([1, 2, 3], 4)
+        ([1, 2], [1], [1, 2, 3])
+    """
+    if champion not in champions:
+        return champions
+    return champions[: len(champions) - 1 - champions[::-1].index(champion)]
 
 
 def promote(
@@ -117,7 +133,8 @@ def rollback(workspace: Workspace, model: str, number: int | None, by: str, reas
         champion = by_alias(model, CHAMPION)
         if champion is None:
             raise RegistryError(f"{model} has no champion to roll back from; 'regen models' lists what there is")
-        earlier = stack(history(workspace, model))[:-1]
+        there = {version.number for version in versions.all_versions(model)}  # others were deleted by hand in MLflow
+        earlier = [one for one in those_before(stack(history(workspace, model)), champion.number) if one in there]
         if not earlier:
             raise RegistryError(f"{model} {champion.number} is the first champion, there is none before it")
         target = earlier[-1] if number is None else number
@@ -125,7 +142,7 @@ def rollback(workspace: Workspace, model: str, number: int | None, by: str, reas
             raise RegistryError(
                 f"{model} {target} was no champion before {champion.number}; earlier ones: {', '.join(map(str, earlier))}"
             )
-        left = earlier[: len(earlier) - 1 - earlier[::-1].index(target)]
+        left = those_before(earlier, target)
         return _switch(
             workspace, "rollback", by_number(model, target), champion.number, left[-1] if left else None, by, reason
         )
@@ -155,6 +172,7 @@ def delete(workspace: Workspace, version: Version, by: str, reason: str) -> Even
         RegistryError: it carries an alias, or a rollback could lead to it.
     """
     with workspace.lock("promotion"):
+        _settle(workspace, version.model)
         current, name = by_number(version.model, version.number), f"{version.model} {version.number}"
         if current.aliases:
             raise RegistryError(f"{name} is {', '.join(current.aliases)}; promote another version or roll back first")
@@ -202,7 +220,13 @@ def _settle(workspace: Workspace, model: str) -> None:
     journal = _journal(workspace, model)
     if not journal.exists():
         return
-    begun = files.read_json(journal)
+    try:
+        begun = files.read_json(journal)
+    except ValueError:
+        raise RegistryError(
+            f"{journal}, which says what {model}'s aliases were before an interrupted switch, is damaged; look at 'regen "
+            "models', then delete it"
+        ) from None
     if len(history(workspace, model)) == begun["events"]:  # else its event was written, and it did happen
         _put_back(model, begun["held"])
     journal.unlink()
@@ -266,7 +290,8 @@ def _append(workspace: Workspace, event: Event) -> None:
     owner = experiment_id(workspace, HISTORY)
     client = mlflow.MlflowClient()
     with speaking_plainly("writing the history of promotions"):
-        sequence = len(client.search_runs([owner], f"tags.model = '{event.model}'", max_results=5000)) + 1
+        earlier = client.search_runs([owner], f"tags.model = '{event.model}'", max_results=5000)
+        sequence = max((int(run.data.tags["sequence"]) for run in earlier), default=0) + 1
         tags = {
             "action": event.action, "model": event.model, "version": str(event.version),
             "before": "" if event.before is None else str(event.before), "by": event.by, "reason": event.reason,

@@ -3,6 +3,7 @@
 import sqlite3
 
 from regen.core.workspace import Workspace
+from regen.registry.tracking import speaking_plainly
 
 COLUMNS = (
     ("experiments", "artifact_location"),
@@ -16,15 +17,19 @@ MARK = "/mlruns/artifacts"
 
 
 def moved_paths(workspace: Workspace) -> str | None:
-    """The address of the artifacts' folder that the database speaks of, if it is not this project's."""
+    """The address of an artifacts' folder on a disk that the database speaks of, if it is not this project's.
+
+    Raises:
+        RegistryError: the database cannot be read.
+    """
     database = workspace.mlruns / "mlflow.db"
     if not database.is_file():
         return None
     here = (workspace.mlruns / "artifacts").as_uri()
-    with sqlite3.connect(database, timeout=60) as connection:
+    with speaking_plainly("looking for paths that have moved"), sqlite3.connect(database, timeout=60) as connection:
         rows = connection.execute("SELECT artifact_location FROM experiments").fetchall()
     for (location,) in rows:
-        if location and MARK in location and not location.startswith(here):
+        if location and location.startswith("file:") and MARK in location and not location.startswith(here):
             return str(location[: location.index(MARK) + len(MARK)])
     return None
 

@@ -1,6 +1,7 @@
 """Sweeps in MLflow: a parent run, a nested run for each trial, and finished trials found again by their keys."""
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any
 
 from regen.core import files
@@ -36,7 +37,7 @@ def open_trial(
 
 
 def finished(workspace: Workspace, project: str, key: str, metric: str) -> tuple[float, float, float] | None:
-    """A finished trial's figure with its interval, from whatever sweep; None where none with this key has finished."""
+    """A finished trial's figure with its interval, from whatever sweep; None where none with this key has measured it."""
     import mlflow
 
     owner = experiment_id(workspace, experiment(project))
@@ -48,7 +49,7 @@ def finished(workspace: Workspace, project: str, key: str, metric: str) -> tuple
     if any(metric + bound not in metrics for bound in BOUNDS):
         return None
     value, low, high = (float(metrics[metric + bound]) for bound in BOUNDS)
-    return value, low, high
+    return (value, low, high) if isfinite(value) else None
 
 
 def record(run: Run, metric: str, figure: tuple[float, float, float]) -> None:

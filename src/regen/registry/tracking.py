@@ -258,12 +258,12 @@ class Run:
                     return None
                 raise
 
-    def close(self) -> None:
-        """Marks the run as finished."""
+    def close(self, status: str = "FINISHED") -> None:
+        """Marks the run as finished, or as FAILED or KILLED."""
         import mlflow
 
         with speaking_plainly("closing the run"):
-            mlflow.MlflowClient().set_terminated(self.id)
+            mlflow.MlflowClient().set_terminated(self.id, status=status)
 
     def model_uris(self) -> list[str]:
         """The addresses of the models that were logged in the run."""

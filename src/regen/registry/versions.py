@@ -52,12 +52,18 @@ class Version:
     @property
     def reasons(self) -> tuple[str, ...]:
         """Why the gate said so."""
-        return tuple(json.loads(self.tags.get("regen.reasons", "[]")))
+        try:
+            return tuple(json.loads(self.tags.get("regen.reasons", "[]")))
+        except ValueError:
+            return ("the tag regen.reasons is damaged, so the reasons are unknown",)
 
     @property
     def ledger(self) -> list[dict[str, Any]]:
-        """Every check that the gate made last."""
-        found: list[dict[str, Any]] = json.loads(self.tags.get("regen.ledger", "[]"))
+        """Every check that the gate made last; one that says so where the tag is damaged."""
+        try:
+            found: list[dict[str, Any]] = json.loads(self.tags.get("regen.ledger", "[]"))
+        except ValueError:
+            return [{"kind": "ledger", "metric": "", "wanted": "JSON", "met": "a damaged tag", "passed": False}]
         return found
 
 

@@ -1,6 +1,7 @@
 """What monitoring found, as runs of the project's experiment, and when drift last started a retraining."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,20 +12,23 @@ OUTCOME, STARTED = "regen.drift", "regen.retraining"
 """Tags of a run: what the monitor said, and whether a retraining was started by it (`started`, or `failed`)."""
 
 
-def record(
-    workspace: Workspace,
-    project: str,
-    outcome: str,
-    figures: Mapping[str, float],
-    tags: Mapping[str, str],
-    report: Path,
-) -> Run:
-    """Keeps what was found, with the files of its report, as a run."""
-    run = Run.new(workspace, project, "monitor", {OUTCOME: outcome, **tags})
+@contextmanager
+def opened(workspace: Workspace, project: str, tags: Mapping[str, str]) -> Iterator[Run]:
+    """A run for what a monitor finds, so that its report can name it; it ends as failed where the report is not written."""
+    run = Run.new(workspace, project, "monitor", tags)
+    status = "FAILED"
+    try:
+        yield run
+        status = "FINISHED"
+    finally:
+        run.close(status)
+
+
+def record(run: Run, figures: Mapping[str, float], tags: Mapping[str, str], report: Path) -> None:
+    """Keeps what was found, with the files of its report; the tags come last, when all else is kept."""
     run.log_metrics({f"drift/{_allowed(name)}": value for name, value in figures.items()})
     run.log_files({file: "drift" for file in sorted(report.iterdir()) if file.is_file()})
-    run.close()
-    return run
+    run.tag(tags)
 
 
 def _allowed(name: str) -> str:

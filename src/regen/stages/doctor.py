@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -179,12 +179,23 @@ def _server(server: Server) -> Finding:
 def _moved(context: Context, fix: bool) -> Finding:
     if not tracking.is_embedded(context.workspace):
         return Finding("paths", True, "the MLflow store is not in the project, so none can have moved with it")
-    moved = relocation.moved_paths(context.workspace)
-    if not moved:
-        return Finding("paths", True, "MLflow's artifacts lie where its database says")
-    if fix:
-        relocation.relocate(context.workspace, moved)
-        return Finding("paths", True, f"{moved} was moved here; MLflow's database now says so")
+    try:
+        moved = relocation.moved_paths(context.workspace)
+        if not moved:
+            return Finding("paths", True, "MLflow's artifacts lie where its database says")
+        if fix:
+            mended = list(_relocated(context, moved))
+            return Finding("paths", True, f"{' and '.join(mended)} was moved here; MLflow's database now says so")
+    except RegenError as error:
+        return Finding("paths", False, str(error), "see above")
     return Finding(
         "paths", False, f"MLflow's database points into {moved}, which was moved", "run 'regen doctor --fix'"
     )
+
+
+def _relocated(context: Context, moved: str | None) -> Iterator[str]:
+    """Mends one place after another: a folder that was moved twice and used in between has left paths of both."""
+    while moved is not None:
+        relocation.relocate(context.workspace, moved)
+        yield moved
+        moved = relocation.moved_paths(context.workspace)

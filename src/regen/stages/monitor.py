@@ -4,7 +4,7 @@ New are the rows that were taken in since the champion's version of the data, or
 """
 
 from base64 import b64encode
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -38,6 +38,8 @@ class Watched:
     """Model and version that new rows were held against."""
     data_version: str
     """What it was trained on."""
+    looked_at: str
+    """The version of the project's data when it was looked at; that of the new rows, unless they lie at a path."""
     new: str
     """Where the new rows come from."""
     drift: Drift
@@ -96,19 +98,21 @@ def monitor(context: Context, path: Path | None = None, *, may_retrain: bool = T
         last = watch.last_start(workspace, config.project)
         action, why = decide(found, last, config.monitor.cooldown_hours, may_retrain=may_retrain)
         out = workspace.outputs(config.project) / "monitor"
-        watched = Watched(
-            config.project, f"{champion.model} {champion.number}", champion.tags["regen.data"],
-            "rows taken in since" if path is None else str(path), found, action, why,
-            (out / drift_report.PAGE).relative_to(workspace.root).as_posix(), "", looked.unreadable if looked else 0,
-        )  # fmt: skip
-        with files.replacing_folder(out) as temporary:
-            files.write_json(temporary / "drift.json", watched.to_json())
-            drift_report.write(temporary, watched.to_json(), found, looked.gallery if looked else None, config.monitor)
-        tags = {"regen.champion": watched.champion, "regen.data": now, "regen.new": watched.new}
-        if action != "none":
-            tags |= {watch.STARTED: "started"}
-        run = watch.record(workspace, config.project, found.outcome, found.figures, tags, out)
-    return replace(watched, run=run.id)
+        called, origin = f"{champion.model} {champion.number}", "rows taken in since" if path is None else str(path)
+        about = {"regen.champion": called, "regen.data": now, "regen.new": origin}
+        with watch.opened(workspace, config.project, about) as run:
+            watched = Watched(
+                config.project, called, champion.tags["regen.data"], now, origin, found, action, why,
+                (out / drift_report.PAGE).relative_to(workspace.root).as_posix(), run.id,
+                looked.unreadable if looked else 0,
+            )  # fmt: skip
+            with files.replacing_folder(out) as temporary:
+                gallery = looked.gallery if looked else None
+                files.write_json(temporary / "drift.json", watched.to_json())
+                drift_report.write(temporary, watched.to_json(), found, gallery, config.monitor)
+            started = {} if action == "none" else {watch.STARTED: "started"}
+            watch.record(run, found.figures, {watch.OUTCOME: found.outcome, **started}, out)
+    return watched
 
 
 def failed_to_start(context: Context, watched: Watched) -> None:

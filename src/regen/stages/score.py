@@ -92,7 +92,7 @@ def score(workspace: Workspace, source: Path, reference: str, output: Path, shar
     require_fit(scorer, given, source, f"{version.model} {version.number}")
     plan = {
         "model": version.model, "version": version.number, "key": version.key, "input": given.identity,
-        "shard_rows": shard_rows, "format": FORMAT,
+        "history": [files.sha256(Path(name)) for name in scorer.history], "shard_rows": shard_rows, "format": FORMAT,
     }  # fmt: skip
     with workspace.lock(f"score-{files.digest(str(output.resolve()))[:16]}"):
         found = run(given, scorer, plan, source, output, watch)

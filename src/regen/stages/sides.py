@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float64, Int64, UInt8
 
+from regen.core.config import Config
 from regen.core.errors import DataError
 from regen.data import growth, sources, splits, table_schema
 from regen.data.columns import TableSchema
@@ -28,6 +29,7 @@ from regen.registry import versions as registered
 from regen.registry.scorers import FLAG, SCORE, Scorer
 from regen.registry.versions import CHAMPION, Version
 from regen.stages.base import Context
+from regen.stages.train import train_from
 
 SCORED_AT_ONCE = 256
 """Images."""
@@ -81,8 +83,8 @@ def image_sides(context: Context, champion: Version, known: int, files: ImageFil
     config, most = context.config, context.config.monitor.max_rows
     raw = sources.read(context.workspace.data(config.project))
     old = replace(raw, images=raw.images[:known], labels=raw.labels[:known])
-    of = np.array(splits.assign(describe(old)["sha256"].tolist(), config.data, config.data.split_seed))
-    trained, held = np.flatnonzero(of == "train"), np.flatnonzero(np.isin(of, ("validation", "test")))
+    seen = trained_on(champion, describe(old)["sha256"].tolist(), config)
+    trained, held = np.flatnonzero(seen), np.flatnonzero(~seen)
     before, apart = (np.asarray(raw.images[rows[spread(len(rows), most)]]) for rows in (trained, held))
     after, bad = np.asarray(raw.images[known:][spread(len(raw.images) - known, most)]), 0
     if files is not None:
@@ -92,6 +94,18 @@ def image_sides(context: Context, champion: Version, known: int, files: ImageFil
     gallery = Gallery(before[spread(len(before), SHOWN)], after[spread(len(after), SHOWN)], after[strangest])
     space, features = f"features of {config.model_name('extractor')}", in_frozen_space(context, before, after)
     return Sides((appearance(before), appearance(after)), features, space, scores, gallery, bad)
+
+
+def split_of(champion: Version, config: Config) -> tuple[int, float]:
+    """The split that a version was trained with, as `train_from` says it; today's where nobody recorded one."""
+    seed, _, start = (champion.tags.get("regen.split") or train_from(config)).partition(":")
+    return int(seed), float(start)
+
+
+def trained_on(champion: Version, digests: Sequence[str], config: Config) -> Bool[np.ndarray, " n"]:
+    """Whether each image was a training row of the champion's, whatever the project file says of splits by now."""
+    seed, start = split_of(champion, config)
+    return np.array([splits.uniform(digest, seed) >= start for digest in digests], bool)
 
 
 def read_files(files: ImageFiles, shape: tuple[int, int, int], most: int) -> tuple[UInt8[np.ndarray, "n h w c"], int]:
@@ -193,7 +207,7 @@ def table_sides(context: Context, champion: Version, known: int, file: TableFile
     few = [side.iloc[spread(len(side), config.monitor.max_rows)] for side in (old[names], new[names])]
     scores = None
     if schema.time is not None:
-        share = config.data.validation_share + config.data.test_share
+        share = split_of(champion, config)[1] - config.data.extractor_share  # which a table has no rows for
         newest = before.iloc[np.argsort(old[schema.time].to_numpy(), kind="stable")[round(len(before) * (1 - share)) :]]
         thin = [side.iloc[spread(len(side), config.monitor.max_rows)] for side in (newest, after)]
         past = [path] if schema.key is not None else []  # without a key a row would be among its own past

@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
+from math import isfinite
 from typing import Any, Literal
 
 import yaml
 
 from regen.core import files
 from regen.core.config import Config, keys, replaced
-from regen.core.errors import ConfigError, RegenError, TrainingError
+from regen.core.errors import ConfigError, EvaluationError, RegenError, TrainingError
 from regen.core.sections.evaluation import OF_A_VAE, Metric
 from regen.registry import sweeps, tracking
 from regen.registry.tracking import Run
@@ -195,6 +196,11 @@ def _measure(context: Context, plan: Plan) -> tuple[float, float, float]:
     if plan.metric not in estimates:
         raise ConfigError(f"{plan.metric} is not measured in this project; name one of {', '.join(estimates)}")
     figure = estimates[plan.metric]
+    if not isfinite(figure["value"]):
+        raise EvaluationError(
+            f"{plan.metric} could not be measured, it came out as {figure['value']}; look at the warnings in "
+            f"{context.results('evaluate') / 'evaluation.json'}, or decide by another figure with --metric"
+        )
     return figure["value"], figure["low"], figure["high"]
 
 

@@ -1,6 +1,7 @@
 """What is to be scored comes a shard at a time, in its order, and each row fits the model or says why not."""
 
 import gzip
+import os
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,21 @@ def test_an_input_is_known_by_its_content_until_it_changes(tmp_path, kind):
     )
 
     assert first == same != open_input(path).identity
+
+
+@pytest.mark.parametrize("kind", ["table", "images"])
+def test_other_content_of_the_same_size_and_time_is_another_input(tmp_path, kind):
+    file = write(tmp_path / "rows.csv") if kind == "table" else tmp_path / "0.png"
+    file.touch()
+    file.write_bytes(file.read_bytes() or b"x")
+    path, stat = file if kind == "table" else tmp_path, file.stat()
+    first = open_input(path).identity
+
+    file.write_bytes(file.read_bytes()[:-1] + b"y")
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+    assert (file.stat().st_size, file.stat().st_mtime_ns) == (stat.st_size, stat.st_mtime_ns)
+    assert open_input(path).identity != first
 
 
 @pytest.mark.parametrize(

@@ -284,3 +284,17 @@ def test_too_few_new_rows_are_not_judged():
 def test_so_few_permutations_that_nothing_could_count_are_refused():
     with pytest.raises(ValueError, match=r"199 permutations cannot show a p-value of 0\.0033; at least 299 are needed"):
         MonitorConfig(permutations=199)
+
+
+def test_the_kernels_width_does_not_depend_on_the_order_of_the_rows(monkeypatch):
+    rng = np.random.default_rng(0)
+    ordered = np.sort(rng.normal(size=(2000, 1)), axis=0)
+    widths = []
+    monkeypatch.setattr(drift, "gaussian_kernel", lambda rows, width: widths.append(width) or np.eye(len(rows)))
+
+    for rows in (ordered, rng.permutation(ordered), ordered):
+        feature_distance(rows, rows, "all", permutations=1, seed=0)
+
+    assert widths[0] == widths[2]
+    assert widths[0] == pytest.approx(median_distance(ordered), rel=0.1)
+    assert widths[1] == pytest.approx(median_distance(ordered), rel=0.1)

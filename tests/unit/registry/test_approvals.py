@@ -113,3 +113,10 @@ def test_a_version_that_nobody_was_asked_about_may_be_promoted(store):
 
     assert approvals.state(version) is None
     approvals.require_standing(version, "another")
+
+
+def test_a_tag_that_is_no_state_is_named_with_the_way_out():
+    with pytest.raises(
+        RegistryError, match=r"approval of m 3 is 'yes', wanted one of pending, approved, .*set it in MLf"
+    ):
+        approvals.state(waiting(approval="yes"))

@@ -338,3 +338,81 @@ def test_a_promotion_that_fails_leaves_nothing_to_settle(store):
     promotion.settle(store.workspace, "failing")
 
     assert aliases("failing") == (made[0].number, None)
+
+
+def test_a_champion_that_was_set_by_hand_in_mlflow_is_rolled_back_to_the_one_before_it(store):
+    promoted(store, "by-hand", 1, 2)
+    versions.point(store.register("by-hand"), versions.CHAMPION)
+
+    event = promotion.rollback(store.workspace, "by-hand", None, "ada", "worse")
+
+    assert (event.version, event.before) == (2, 3)
+    assert aliases("by-hand") == (2, 1)
+
+
+def test_a_champion_that_was_set_back_by_hand_is_not_rolled_back_to_itself(store):
+    made = promoted(store, "set-back", 1, 2)
+    versions.point(made[0], versions.CHAMPION)
+
+    with pytest.raises(RegistryError, match="set-back 1 is the first champion, there is none before it"):
+        promotion.rollback(store.workspace, "set-back", None, "ada", "worse")
+
+
+def test_a_rollback_goes_back_to_a_champion_that_was_set_by_hand(store):
+    promoted(store, "told-later", 1, 2)
+    versions.point(store.register("told-later"), versions.CHAMPION)
+    promotion.promote(store.workspace, store.register("told-later"), "ada", "better")
+
+    promotion.rollback(store.workspace, "told-later", None, "ada", "worse")
+
+    assert aliases("told-later") == (3, 2)
+
+
+def test_a_champion_that_was_deleted_in_mlflow_stands_in_no_rollbacks_way(store):
+    made = promoted(store, "thinned", 1, 2, 3)
+    versions.delete(made[0])
+
+    promotion.rollback(store.workspace, "thinned", None, "ada", "worse")
+
+    assert aliases("thinned") == (2, None)
+    with pytest.raises(RegistryError, match="thinned 2 is the first champion"):
+        promotion.rollback(store.workspace, "thinned", None, "ada", "worse still")
+
+
+def test_events_stay_in_order_when_one_was_deleted_in_mlflow(store):
+    import mlflow
+
+    promoted(store, "gappy", 1, 2)
+    owner = promotion.experiment_id(store.workspace, promotion.HISTORY)
+    client = mlflow.MlflowClient()
+    first = client.search_runs([owner], "tags.model = 'gappy' and tags.sequence = '1'")[0]
+    client.delete_run(first.info.run_id)
+
+    promotion.promote(store.workspace, store.register("gappy"), "ada", "version 3")
+
+    assert [event.version for event in promotion.history(store.workspace, "gappy")] == [2, 3]
+
+
+def test_a_damaged_journal_is_named_with_the_way_out(store):
+    made = promoted(store, "torn", 1)
+    (store.workspace.state / "switching" / "torn.json").write_text('{"held"')
+
+    with pytest.raises(RegistryError, match=r"torn\.json, which says what torn's aliases were .* then delete it"):
+        promotion.rollback(store.workspace, "torn", None, "ada", "worse")
+
+    (store.workspace.state / "switching" / "torn.json").unlink()
+    assert aliases("torn") == (made[0].number, None)
+
+
+def test_a_deletion_begins_with_what_a_killed_promotion_left(store):
+    made = promoted(store, "half", 1)
+    candidate = store.register("half")
+    promotion.files.write_json(
+        store.workspace.state / "switching" / "half.json", {"held": {"champion": 1, "previous": None}, "events": 1}
+    )
+    versions.point(candidate, versions.CHAMPION)
+
+    promotion.delete(store.workspace, candidate, "ada", "never good")
+
+    assert aliases("half") == (made[0].number, None)
+    assert [version.number for version in versions.all_versions("half")] == [1]

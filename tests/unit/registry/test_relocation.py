@@ -58,3 +58,23 @@ def test_no_path_of_the_old_place_is_left_in_the_database(moved):
     with sqlite3.connect(after.mlruns / "mlflow.db") as connection:
         dump = "\n".join(connection.iterdump())
     assert str(before.root) not in dump
+
+
+def test_artifacts_in_a_bucket_have_not_moved(moved):
+    _, after = moved
+    relocation.relocate(after, relocation.moved_paths(after))
+    with sqlite3.connect(after.mlruns / "mlflow.db") as connection:
+        connection.execute("UPDATE experiments SET artifact_location = 's3://bucket/mlruns/artifacts/digits'")
+
+    assert relocation.moved_paths(after) is None
+
+
+def test_a_damaged_database_is_named(tmp_path, store):
+    broken = Workspace(tmp_path)
+    broken.mlruns.mkdir()
+    (broken.mlruns / "mlflow.db").write_text("no database, whatever its name says" * 99)
+
+    with pytest.raises(
+        RegistryError, match=r"MLflow refused \(looking for paths that have moved\): file is not a database"
+    ):
+        relocation.moved_paths(broken)

@@ -96,3 +96,14 @@ def test_a_decision_shows_what_the_gate_had_said(store, data):  # noqa: F811
     assert said.startswith("# promote shown 1\n\nBy ada: fine. The champion before was none.")
     assert "The gate had said PROMOTE." in said
     assert "| floor anomaly_auc | at least 0.9 | 0.95 | True |" in said
+
+
+def test_a_damaged_ledger_does_not_hide_the_other_versions(store):  # noqa: F811
+    versions.tag(store.register("torn-ledger"), {"regen.ledger": "[{", "regen.reasons": "[", "regen.verdict": "REJECT"})
+    store.register("torn-ledger")
+
+    second, first = decide.describe_models(store.workspace, "torn-ledger")["versions"]
+
+    assert second["ledger"] == []
+    assert first["ledger"][0]["met"] == "a damaged tag"
+    assert first["reasons"] == ["the tag regen.reasons is damaged, so the reasons are unknown"]

@@ -1,6 +1,7 @@
 """The doctor finds damaged results, orphaned runs and servers of other versions, and mends what can be mended."""
 
 import json
+import sqlite3
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -134,3 +135,32 @@ def test_a_pools_device_is_not_looked_for_on_this_machine(open_project):
 
     assert found.ok
     assert found.found.startswith("cuda on the workers of pool gpu")
+
+
+def test_paths_of_two_earlier_places_are_mended_together(ready):
+    context = ready()
+    tracking.open_store(context.workspace)
+    for name in ("digits", "promotions"):
+        tracking.experiment_id(context.workspace, name)
+    with sqlite3.connect(context.workspace.mlruns / "mlflow.db") as connection:
+        for name, place in (("digits", "first"), ("promotions", "second")):
+            location = f"file:///{place}/mlruns/artifacts/{name}"
+            connection.execute("UPDATE experiments SET artifact_location = ? WHERE name = ?", (location, name))
+
+    met, mended = doctor._moved(context, False), doctor._moved(context, True)
+
+    assert not met.ok
+    assert mended.ok
+    assert "file:///first/mlruns/artifacts and file:///second/mlruns/artifacts was moved here" in mended.found
+    assert doctor._moved(context, False).ok
+
+
+def test_a_damaged_database_is_a_finding_like_others(ready):
+    context = ready()
+    tracking.open_store(context.workspace)
+    (context.workspace.mlruns / "mlflow.db").write_text("no database, whatever its name says" * 99)
+
+    found = doctor._moved(context, False)
+
+    assert not found.ok
+    assert "file is not a database" in found.found

@@ -102,8 +102,33 @@ def test_what_was_found_is_kept_in_mlflow_and_starts_the_cooldown(context):
     assert record.tags[watch.OUTCOME] == "drift"
     assert record.tags[watch.STARTED] == "started"
     assert record.metrics["drift/psi/brightness"] > 1
+    assert json.loads((grown.workspace.outputs("digits") / "monitor" / "drift.json").read_text())["run"] == second.run
     assert second.action == "none"
     assert "drift started a retraining at" in second.why
+
+
+def test_the_report_names_the_run_the_version_and_the_data(context):
+    grown = grow(context, noisy(60, inverted=True))
+
+    told = monitor(grown)
+
+    out = context.workspace.outputs("digits") / "monitor"
+    plain, page = json.loads((out / "drift.json").read_text()), (out / "drift.html").read_text()
+    assert (plain["run"], plain["champion"]) == (told.run, "digits-vae 1")
+    assert (plain["data_version"], plain["looked_at"]) == (context.data_version, grown.data_version)
+    for named in ("run", "champion", "data_version", "looked_at"):
+        assert f"<code>{plain[named]}</code>" in page
+
+
+def test_a_report_that_cannot_be_written_starts_no_cooldown(context, monkeypatch):
+    grown = grow(context, noisy(60, inverted=True))
+    with monkeypatch.context() as around:
+        around.setattr(module.drift_report, "write", lambda *given: (_ for _ in ()).throw(OSError("the disk is full")))
+        with pytest.raises(OSError, match="the disk is full"):
+            monitor(grown)
+
+    assert watch.last_start(grown.workspace, "digits") is None
+    assert monitor(grown).action == "start a retraining"
 
 
 def test_a_retraining_that_failed_does_not_count_for_the_cooldown(context):

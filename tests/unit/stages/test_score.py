@@ -1,6 +1,7 @@
 """Scoring in shards: every row once, in its order, whatever ends the run in between."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,7 @@ class Sums:
     columns: Mapping[str, ColumnType] = field(default_factory=lambda: {"a": "number"})
     required: frozenset[str] = frozenset({"a"})
     tells_columns: bool = False
+    history: tuple[str, ...] = ()
     calls: int = 0
     most: int = 10**9
 
@@ -306,3 +308,28 @@ def test_a_shards_rows_stay_in_one_file(rows, tmp_path):
 @pytest.mark.parametrize("values", [[1e18, 1e18], [1e18, 1e18 + 256], [-1e300, 1e300]])
 def test_scores_of_any_size_have_a_line_of_bars(values: list[float]) -> None:
     assert len(bars(np.array(values)).split()[1]) == 32
+
+
+@pytest.mark.parametrize("changed", ["history", "input"])
+def test_a_run_that_goes_on_with_other_contents_begins_anew(tmp_path, monkeypatch, changed):
+    source, past, output = tmp_path / "rows.csv", tmp_path / "past.csv", tmp_path / "out.csv"
+    source.write_text("a\n" + "1\n" * 6)
+    past.write_text("a\n1\n")
+    version = SimpleNamespace(model="m", number=2, key="k", tags={})
+    scorer = Sums(history=(str(past),), most=1)
+    monkeypatch.setattr(module.tracking, "open_store", lambda workspace: None)
+    monkeypatch.setattr(module.versions, "resolve", lambda reference: version)
+    monkeypatch.setattr(module.scorers, "open_scorer", lambda *given: scorer)
+
+    def score() -> Any:
+        return module.score(Workspace(tmp_path), source, "m", output, 3, lambda *far: None)
+
+    with pytest.raises(KeyboardInterrupt):
+        score()
+    file = past if changed == "history" else source
+    stat = file.stat()
+    file.write_text(file.read_text().replace("1", "2"))
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    scorer.most = 10**9
+
+    assert score().found == 0

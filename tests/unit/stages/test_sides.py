@@ -1,5 +1,7 @@
 """The two sides of a table: columns, ranks and categories, and rows taken out of batches."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,8 +9,9 @@ import pytest
 from regen.core import files
 from regen.core.config import parse
 from regen.core.errors import DataError
+from regen.core.sections.data import DataConfig
 from regen.core.workspace import Workspace
-from regen.data import growth, table_schema
+from regen.data import growth, splits, table_schema
 from regen.data.columns import Column, TableSchema
 from regen.data.incoming import typed
 from regen.data.shards import TableFile
@@ -91,6 +94,31 @@ def test_held_out_rows_are_the_newest(context, monkeypatch):
     sides.look(context, VERSION, 300, None)
 
     assert seen[0]["id"].min() == round(300 * 0.65)
+
+
+def test_held_out_rows_are_those_of_the_split_that_the_version_was_trained_with(context, monkeypatch):
+    seen = []
+    monkeypatch.setattr(sides, "score_both", lambda champion, before, after: seen.append(before))
+    data = context.config.data
+    start = data.extractor_share + 0.1
+    version = replace(VERSION, tags={"regen.kind": "vae", "regen.split": f"{data.split_seed}:{start:.6f}"})
+
+    sides.look(context, version, 300, None)
+
+    assert seen[0]["id"].min() == round(300 * 0.9)
+
+
+@pytest.mark.parametrize("tag", ["7:0.250000", None])
+def test_an_image_was_trained_on_as_its_digest_and_the_versions_own_split_say(context, tag):
+    digests = [f"{n:064x}" for n in range(500)]
+    version = replace(VERSION, tags={"regen.kind": "vae"} | ({"regen.split": tag} if tag else {}))
+    data = context.config.data
+
+    found = sides.trained_on(version, digests, context.config)
+
+    own = data if tag is None else DataConfig(extractor_share=0.05, validation_share=0.1, test_share=0.1)
+    wanted = splits.assign(digests, own, 7 if tag else data.split_seed)
+    assert found.tolist() == [name == "train" for name in wanted]
 
 
 def test_rows_of_a_file_are_held_against_all(context, tmp_path):

@@ -1,13 +1,16 @@
 """Sweeps go through grids and ranges, ask the same way again, and name the best trial whichever way is better."""
 
 from itertools import product
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from regen.core.config import Config, parse
-from regen.core.errors import ConfigError, TrainingError
+from regen.core.errors import ConfigError, EvaluationError, TrainingError
+from regen.core.files import write_json
+from regen.stages import sweep
 from regen.stages.sweep import Choice, Grid, Plan, Range, Search, Sweep, Trial, parse_axis, proposals
 
 GATED = parse(
@@ -157,3 +160,14 @@ def test_a_sweep_in_which_nothing_finished_says_why():
 
     with pytest.raises(TrainingError, match="no trial has finished; the first one: the loss is nan"):
         _ = found.best
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_figure_that_is_no_number_fails_its_trial(tmp_path, monkeypatch, value):
+    found = {"models": {"gan": {"estimates": {"frechet_distance": {"value": value, "low": value, "high": value}}}}}
+    write_json(tmp_path / "evaluation.json", found)
+    monkeypatch.setattr(sweep, "run_in_process", lambda context, *steps: None)
+    context = SimpleNamespace(results=lambda stage: tmp_path)
+
+    with pytest.raises(EvaluationError, match=rf"frechet_distance could not be measured, it came out as {value}; look"):
+        sweep._measure(context, plan("gan.width=4,8"))
