@@ -40,7 +40,8 @@ from regen.preferences.store import Store
 from regen.web.server import serve
 from regen.web.settings import Settings
 address, campaign, folder, port = sys.argv[1:]
-serve(Store.open(address), Settings(int(campaign), Path(folder)), port=int(port))
+with Store.open(address) as store:
+    serve(store, Settings(int(campaign), Path(folder)), port=int(port))
 """
 HIDDEN = re.compile(r'<input type="hidden" name="(\w+)" value="([^"]*)">')
 PICTURE = re.compile(r'src="(/img/[0-9a-f]{64})"')

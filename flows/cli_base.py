@@ -112,6 +112,16 @@ def open_workspace() -> Any:
     return workspace
 
 
+def persons(n: int) -> str:
+    """How many people, in words.
+
+    Example:
+        >>> persons(1), persons(3)
+        ('1 person', '3 people')
+    """
+    return f"{n:,} {'person' if n == 1 else 'people'}"
+
+
 def print_json(value: Any) -> None:
     """Prints one JSON object; null stands for a number that is none, which JSON cannot say."""
     click.echo(json.dumps(_speakable(value), indent=2, sort_keys=True, allow_nan=False))

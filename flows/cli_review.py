@@ -1,6 +1,7 @@
 """`regen review` and `regen votes`: the page on which people judge pairs, and what is done with their votes."""
 
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from flows.cli_base import (
     open_project,
     open_workspace,
     overrides,
+    persons,
     print_json,
 )
 
@@ -25,10 +27,16 @@ if TYPE_CHECKING:
     from socket import socket
 
     from regen.preferences.agreement import Agreement, Share
+    from regen.preferences.campaigns import Campaign
     from regen.preferences.store import Store
     from regen.stages.review import Opened
 
 FORMATS = ("parquet", "jsonl", "trl", "labelstudio")
+LEFT_OUT = {
+    "training": "a reward does not learn from skipped, known, repeated and hasty pairs, nor from one person beyond 30%",
+    "trl": "TRL's pairs hold preferences alone, so no ties, skipped, known or repeated pairs",
+}
+"""Why an export leaves votes out."""
 campaign_option = click.option("--campaign", type=click.IntRange(1), help="Its number.  [default: the newest]")
 
 
@@ -44,9 +52,13 @@ campaign_option = click.option("--campaign", type=click.IntRange(1), help="Its n
 @config_option
 @click.option("--model", help="Whose samples people judge: NAME, NAME@ALIAS or NAME/NUMBER.  [default: PROJECT-gan]")
 @click.option(
-    "--pairs", type=click.IntRange(4, 100_000), help="How many pairs, known ones and repeats included.  [default: 200]"
+    "--pairs",
+    type=click.IntRange(4, 100_000),
+    help="How many pairs, known ones and repeats included; settled when the campaign opens.  [default: 200]",
 )
-@click.option("--need", type=click.IntRange(1, 100), help="How many people judge each pair.  [default: 1]")
+@click.option(
+    "--need", type=click.IntRange(1, 100), help="How many people judge each pair; settled likewise.  [default: 1]"
+)
 @click.option(
     "--against",
     metavar="NAME/NUMBER",
@@ -70,6 +82,7 @@ def review(
     """Serve the page on which people say which of two samples is better; Ctrl-C ends it, what was sent is kept.
 
     The first call about a model's version opens a campaign and prints a reviewer's token, once; later calls go on with it.
+    For other --pairs or --need, end it by 'regen votes close NUMBER'; the next call then opens another.
     Votes are kept in .regen/votes.db, or where REGEN_VOTES says (postgresql://USER@HOST/DATABASE).
     """
     from regen.stages import review as stage
@@ -78,8 +91,7 @@ def review(
     text = None if guidelines is None else stage.read_guidelines(guidelines.expanduser().absolute())
     context = open_project(config, settings)
     listening = nullcontext() if simulate else listen(host, port)  # before a token is made that is shown only once
-    with listening as listener:
-        store = stage.open_store(context.workspace)
+    with listening as listener, stage.open_store(context.workspace) as store:
         name = model or context.config.model_name("gan")
         least_sure = stage.newest_reward(context.workspace, context.config.project, name)
         opened = stage.open_review(
@@ -95,7 +107,7 @@ def review(
             invites=not simulate,
         )
         if listener is None:
-            _simulate(context, store, opened.campaign.id, need or 1, as_json=as_json)
+            _simulate(context, store, opened.campaign, as_json=as_json)
         else:
             _serve(context, store, opened, listener, host, allow_host, as_json=as_json)
 
@@ -129,16 +141,20 @@ def _serve(
         click.echo("The page has ended; the votes are kept.", err=True)
 
 
-def _simulate(context: Any, store: "Store", number: int, n_people: int, *, as_json: bool) -> None:
+def _simulate(context: Any, store: "Store", opened: "Campaign", *, as_json: bool) -> None:
     from regen.preferences import campaigns
     from regen.stages.simulate import simulate_votes
 
-    votes = simulate_votes(context.workspace, store, number, n_people, context.config.seed)
-    found = campaigns.get(store, number)
+    votes = simulate_votes(context.workspace, store, opened.id, opened.need, context.config.seed)
+    found = campaigns.get(store, opened.id)
     if as_json:
         print_json({"simulated": votes, "campaign": asdict(found)})
     else:
-        click.echo(f"{votes} simulated votes in campaign {number}: {found.votes} of {found.wanted}")
+        click.echo(
+            f"{votes} simulated votes in campaign {found.id} about {found.subject}: {found.votes} of {found.wanted}"
+        )
+        if not votes:
+            click.echo(f"  'regen votes close {found.id}' ends it, and the next review opens another")
 
 
 @cli.group(
@@ -149,17 +165,24 @@ def votes() -> None:
     """Votes of a review: export, import, agreement, and who may vote."""
 
 
-def _open() -> "tuple[Any, Store]":
+@contextmanager
+def _opening() -> "Iterator[tuple[Any, Store]]":
+    """The workspace and, until the block ends, its store of votes."""
     from regen.stages import review as stage
 
     workspace = open_workspace()
-    return workspace, stage.open_store(workspace)
+    with stage.open_store(workspace) as store:
+        yield workspace, store
 
 
 @votes.command("export", epilog=example("regen votes export", "regen votes export --format trl --out pairs.jsonl"))
 @campaign_option
 @click.option("--format", "form", type=click.Choice(FORMATS), default="parquet", show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), help="The file.  [default: votes/campaign-NUMBER.parquet]")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The file.  [default: campaign-NUMBER with the format, in the current folder]",
+)
 @click.option(
     "--training",
     is_flag=True,
@@ -167,25 +190,38 @@ def _open() -> "tuple[Any, Store]":
 )
 @as_json
 def votes_export(campaign: int | None, form: Any, out: Path | None, training: bool, as_json: bool) -> None:
-    """Write a campaign's votes to a file."""
+    """Write a campaign's votes to a file; it says how many the file holds, and why others are left out.
+
+    The folder votes/ is that of 'regen votes collect', whose files votes.dvc records.
+    """
     from regen.stages import review as stage
 
-    workspace, store = _open()
-    target, n, n_people = stage.export_votes(workspace, store, campaign, form, out, training=training)
+    with _opening() as (workspace, store):
+        done = stage.export_votes(workspace, store, campaign, form, out, training=training)
+    left_out = done.votes - done.written
     if as_json:
-        print_json({"out": str(target), "votes": n, "people": n_people, "format": form})
-    else:
-        click.echo(f"{n} votes of {n_people} people: {target}")
+        told = {"votes": done.written, "left_out": left_out, "people": done.people}
+        print_json({"out": str(done.file), "campaign": done.campaign, "format": form, **told})
+        return
+    why = "; ".join([LEFT_OUT["training"]] * training + [LEFT_OUT["trl"]] * (form == "trl"))
+    click.echo(
+        f"{done.written} of {done.votes} votes of campaign {done.campaign}, by {persons(done.people)}: {done.file}"
+    )
+    if left_out:
+        click.echo(f"  left out {left_out}: {why}")
+    if done.is_recorded:
+        click.echo("  note: votes.dvc records this folder, and differs from it now; 'dvc add votes' records it anew")
 
 
-@votes.command("import", epilog=example("regen votes import votes/campaign-1.parquet"))
+@votes.command("import", epilog=example("regen votes import campaign-1.parquet"))
 @click.argument("file", type=click.Path(path_type=Path))
 @as_json
 def votes_import(file: Path, as_json: bool) -> None:
     """Record the votes of a FILE that an export wrote: all of them, or none when a row is broken."""
     from regen.stages import review as stage
 
-    new, n = stage.import_votes(_open()[1], file)
+    with _opening() as (_, store):
+        new, n = stage.import_votes(store, file)
     if as_json:
         print_json({"new": new, "votes": n})
     else:
@@ -199,21 +235,21 @@ def votes_agreement(campaign: int | None, as_json: bool) -> None:
     """Say how far votes can be relied on: among people, with themselves, with known answers; and side bias."""
     from regen.preferences import agreement, campaigns, export, history
 
-    store = _open()[1]
-    number = campaigns.choose(store, campaign).id
-    found = agreement.measure(export.votes(store, number))
-    broken = history.first_broken(store)
+    with _opening() as (_, store):
+        chosen = campaigns.choose(store, campaign)
+        found = agreement.measure(export.votes(store, chosen.id))
+        broken = history.first_broken(store)
     if as_json:
-        print_json({"campaign": number, **found.to_json(), "first_broken_event": broken})
+        print_json({"campaign": chosen.id, **found.to_json(), "first_broken_event": broken})
     else:
-        _print_agreement(number, found, broken)
+        _print_agreement(chosen, found, broken)
 
 
-def _print_agreement(number: int, found: "Agreement", broken: int | None) -> None:
+def _print_agreement(chosen: "Campaign", found: "Agreement", broken: int | None) -> None:
     from rich.console import Console
     from rich.table import Column, Table
 
-    click.echo(f"Campaign {number}: {found.votes} votes of {found.people} people")
+    click.echo(f"Campaign {chosen.id} about {chosen.subject}: {found.votes} votes of {persons(found.people)}")
     if found.alpha.is_finite:
         click.echo(
             f"  Krippendorff's α {found.alpha} on {found.shared} pairs that two or more judged (1 full agreement, 0 chance)"
@@ -286,9 +322,9 @@ def votes_close(campaign: int, as_json: bool) -> None:
     """End a CAMPAIGN: nobody can vote in it any more, and the next review opens a new one."""
     from regen.preferences import campaigns
 
-    store = _open()[1]
-    campaigns.close(store, campaign)
-    found = campaigns.get(store, campaign)
+    with _opening() as (_, store):
+        campaigns.close(store, campaign)
+        found = campaigns.get(store, campaign)
     if as_json:
         print_json(asdict(found))
     else:
@@ -306,7 +342,8 @@ def annotators_list(as_json: bool) -> None:
     """List everybody with the state of their tokens; the tokens themselves cannot be read."""
     from regen.preferences import people
 
-    everyone = people.everyone(_open()[1])
+    with _opening() as (_, store):
+        everyone = people.everyone(store)
     if as_json:
         print_json([asdict(person) for person in everyone])
         return
@@ -340,7 +377,8 @@ def annotators_add(name: str, role: str, days: int, as_json: bool) -> None:
     from regen.preferences import people
     from regen.preferences.tables import Role
 
-    token = people.add(_open()[1], name, Role(role), days)
+    with _opening() as (_, store):
+        token = people.add(store, name, Role(role), days)
     if as_json:
         print_json({"name": name, "role": role, "token": token})
     else:
@@ -354,7 +392,8 @@ def annotators_revoke(name: str, as_json: bool) -> None:
     """End NAME's token and sessions at once; their votes stay."""
     from regen.preferences import people
 
-    people.revoke(_open()[1], name)
+    with _opening() as (_, store):
+        people.revoke(store, name)
     if as_json:
         print_json({"name": name, "state": "revoked"})
     else:

@@ -1,22 +1,25 @@
 """What `regen align` runs and prints."""
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, cast
 
 from rich.console import Console
 from rich.table import Column, Table
 
 from flows import console
+from flows.cli_base import persons
 from flows.console import STYLES
 from regen.core.workspace import require_room
 from regen.data import versions
 from regen.evaluation.alignment_report import in_order
+from regen.evaluation.gate import Decision
 from regen.evaluation.intervals import Estimate
 from regen.preferences import campaigns
 from regen.preferences.refusals import NotFoundError
 from regen.registry import tracking
 from regen.registry.versions import resolve
-from regen.stages import alignment, conclude, progress, review
+from regen.stages import alignment, conclude, fresh, progress, review
 from regen.stages.base import Context
 from regen.stages.collect import Collection
 from regen.stages.conclude import AlignSummary
@@ -31,12 +34,15 @@ def run_align(context: Context, models: Sequence[str], kind: str | None, *, cont
 
     workspace, project = context.workspace, context.config.project
     versions.pull(workspace, project, context.config.data, progress.current().say)
-    store = review.open_store(workspace)
-    opened = alignment.open_all(context, store, models, kind, controls=controls)
-    finished = [conclude.find_finished(one, store) for one in opened]
+    with review.open_store(workspace) as store:
+        opened = alignment.open_all(context, store, models, kind, controls=controls)
+        finished = [conclude.find_finished(one, store) for one in opened]
+        notes = [fresh.uncounted(one, store) for one, done in zip(opened, finished, strict=True) if done is None]
     found = [one for one in finished if one is not None]
     if len(found) == len(opened):
         return found
+    for note in chain.from_iterable(notes):
+        progress.current().say(f"  align: {note}")
     require_room(workspace)
     use_running_server(workspace)
     from flows.align import align
@@ -74,10 +80,11 @@ def run_review(context: Context, campaign: int | None, model: str | None, **opti
 
 
 def _campaign(context: Context, number: int | None) -> int:
-    store, project = review.open_store(context.workspace), context.config.project
-    if number is not None:
-        return campaigns.get(store, number).id
-    mine = [one.id for one in campaigns.every(store) if one.subject.startswith(f"{project}-")]
+    project = context.config.project
+    with review.open_store(context.workspace) as store:
+        if number is not None:
+            return campaigns.get(store, number).id
+        mine = [one.id for one in campaigns.every(store) if one.subject.startswith(f"{project}-")]
     if not mine:
         raise NotFoundError(f"there is no campaign about a model of {project} yet; 'regen review' opens one")
     return mine[0]
@@ -89,7 +96,7 @@ def print_collection(found: Collection) -> None:
     alpha = "" if found.alpha is None else f", Krippendorff's α {found.alpha:.3f}"
     out.print(
         f"Campaign {found.campaign} about {found.subject} is closed: {found.votes:,} of {found.wanted:,} votes of "
-        f"{found.people} people{alpha}", soft_wrap=True,
+        f"{persons(found.people)}{alpha}", soft_wrap=True,
     )  # fmt: skip
     for note in found.notes:
         out.print(f"  note: {note}", markup=False, soft_wrap=True)
@@ -114,16 +121,22 @@ def print_alignments(found: Sequence[AlignSummary]) -> None:
         if summary.win_rate:
             told = f"Win rate over {summary.base}: {Estimate(**summary.win_rate)}, {summary.by}"
             out.print(told, markup=False, soft_wrap=True)
-        state = f"it is {summary.model}@champion" if summary.promoted else "it is registered, and not the champion"
+        by_hand = ", promoted by hand" if summary.decision == Decision.REJECT else ""
+        champion = f"it is {summary.model}@champion{by_hand}"
+        state = champion if summary.promoted else "it is registered, and not the champion"
         style = STYLES.get(summary.decision, "dim")
         out.print(f"[{style}]{summary.decision or 'not judged'}[/]: {state}", soft_wrap=True)
         for reason in summary.reasons:
             out.print(f"  · {reason}", markup=False, soft_wrap=True)
+        for note in summary.notes:
+            out.print(f"  note: {note}", markup=False, soft_wrap=True)
         if summary.report:
             out.print(f"Report: {summary.report}", soft_wrap=True)
-        if summary.base and not summary.by.endswith(conclude.BY_PEOPLE):
+        if summary.is_current and not summary.by.endswith(conclude.BY_PEOPLE):
             asked = f"regen review --model {summary.model}/{summary.version} --against {summary.base}"
-            out.print(f"Ask people which they prefer: {asked}, then regen align again\n", soft_wrap=True)
+            out.print(
+                f"Ask people which they prefer: {asked}, then regen align --model {summary.base}\n", soft_wrap=True
+            )
 
 
 def _arms(summary: AlignSummary) -> Table:

@@ -1,5 +1,8 @@
 """Tunes registered models toward people's votes: the reward, the tuning, the proof, the registry."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from prefect import runtime, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
@@ -24,16 +27,19 @@ def find_bases(config: Config, models: list[str], kind: str | None) -> tuple[lis
 
     Those named or, where none is, the champions that enough people voted on.
     """
-    try:
-        return [one.name for one in alignment.open_all(context_of(config), _store(config), models, kind)], ""
-    except TooFewVotesError as error:
-        return [], str(error)
+    context = context_of(config)
+    with review.open_store(context.workspace) as store:
+        try:
+            return [one.name for one in alignment.open_all(context, store, models, kind)], ""
+        except TooFewVotesError as error:
+            return [], str(error)
 
 
 @task(name="look for finished work", cache_policy=NO_CACHE)
 def find_finished(config: Config, base: str, *, controls: bool) -> AlignSummary | None:
     """What an earlier alignment on these very votes came to."""
-    return conclude.find_finished(_open(config, base, controls=controls), _store(config))
+    with _opening(config, base, controls=controls) as (opened, store):
+        return conclude.find_finished(opened, store)
 
 
 @task(name="learn reward", cache_policy=NO_CACHE)
@@ -57,9 +63,9 @@ def prove(config: Config, base: str, *, controls: bool) -> Outcome | State[Outco
 @task(name="register and judge", cache_policy=NO_CACHE)
 def judge(config: Config, base: str, *, controls: bool) -> AlignSummary:
     """Registers the tuned model, judges it, and promotes it if it wins."""
-    opened = _open(config, base, controls=controls)
-    conclude.conclude(opened, _store(config), prefect_run=str(runtime.flow_run.id or ""))
-    summary = conclude.summarise(opened, reused=False)
+    with _opening(config, base, controls=controls) as (opened, store):
+        conclude.conclude(opened, store, prefect_run=str(runtime.flow_run.id or ""))
+        summary = conclude.summarise(opened, store, reused=False)
     create_markdown_artifact(
         conclude.markdown(summary),
         key=f"{summary.model.replace('_', '-')}-alignment",
@@ -68,9 +74,15 @@ def judge(config: Config, base: str, *, controls: bool) -> AlignSummary:
     return summary
 
 
-def _store(config: Config) -> Store:
-    return review.open_store(context_of(config).workspace)
-
-
 def _open(config: Config, base: str, *, controls: bool) -> Alignment:
-    return alignment.open_alignment(context_of(config), _store(config), base, controls=controls)
+    """The alignment of a base; the store of votes is closed before its long work begins."""
+    with _opening(config, base, controls=controls) as (opened, _):
+        return opened
+
+
+@contextmanager
+def _opening(config: Config, base: str, *, controls: bool) -> Iterator[tuple[Alignment, Store]]:
+    """The alignment of a base and, until the block ends, the store of votes."""
+    context = context_of(config)
+    with review.open_store(context.workspace) as store:
+        yield alignment.open_alignment(context, store, base, controls=controls), store

@@ -50,7 +50,7 @@ def test_too_few_votes_are_told_in_one_line(aligned):
     assert first.stderr.startswith(
         "error: 0 votes on digits-gan can be learned from and 100 (reward.min_votes) are needed"
     )
-    assert "about 100 are missing; 'regen review --model digits-gan' collects more" in first.stderr
+    assert "100 are missing, 20 of them on held-out samples; 'regen review --model digits-gan' collects" in first.stderr
     assert len(first.stderr.splitlines()) == 1
 
 
@@ -72,7 +72,9 @@ def test_both_models_are_tuned_registered_and_judged(project, aligned):
         assert ("champion" in newest["aliases"]) == one["promoted"]
         assert base["tags"].get("regen.base") is None
         checks = json.loads(newest["tags"]["regen.ledger"])
-        assert {"win_rate", "best_of_n", "frechet_distance", "bias", "unacceptable"} <= {c["metric"] for c in checks}
+        assert {"win_rate", "best_of_n", "frechet_distance_against_base", "bias", "unacceptable"} <= {
+            c["metric"] for c in checks
+        }
         assert "preference_win_rate" in {check["metric"] for check in checks}
         report = (project.root / one["report"]).read_text()
         assert report.startswith("<!doctype html>")
@@ -119,6 +121,29 @@ def test_votes_between_a_tuned_model_and_its_base_speak_before_the_judge(project
     (found,) = json.loads(done.stdout)
     assert not found["reused"]
     assert found["by"].endswith("votes on its samples beside the base’s")
+    newest, _ = versions(project, "digits-vae")
+    assert {"anomaly_auc", "preference_win_rate", "best_of_n"} <= {check["metric"] for check in newest["ledger"]}
+
+
+def test_a_tuned_champion_is_what_aligning_comes_to_with_every_arm_that_was_measured(project, aligned):
+    if "champion" not in versions(project, "digits-vae")[0]["aliases"]:
+        promoted = project.regen("promote", "digits-vae", "2", "--by", "ada", "--force")
+        assert promoted.returncode == 0, promoted.stderr
+
+    done = project.regen("align", "--by-kind", "vae")
+    told = project.regen("align", "--by-kind", "vae", "--set", "align.vae.images=1280", "--json")
+
+    assert done.returncode == 0, done.stderr
+    for line in (
+        "Nothing to do: digits-vae/1 was tuned",
+        "the base, prior refitted alone",
+        "Win rate over digits-vae/1",
+    ):
+        assert line in done.stdout
+    assert told.returncode == 0, told.stderr
+    (recorded,) = json.loads(told.stdout)
+    assert (recorded["version"], recorded["base"], recorded["is_current"]) == (2, "digits-vae/1", False)
+    assert {"base", "tuned", "prior"} <= set(recorded["arms"])
     assert len(versions(project, "digits-vae")) == 2
 
 

@@ -56,11 +56,11 @@ def test_what_was_done_before_is_not_done_again_and_the_next_model_is(calls, con
 def test_too_few_votes_end_the_flow_cleanly_with_the_number_that_is_missing(calls, config, monkeypatch):
     from flows import align as module
 
-    monkeypatch.setattr(module, "find_bases", lambda config, models, kind: ([], "about 60 are missing"))
+    monkeypatch.setattr(module, "find_bases", lambda config, models, kind: ([], "60 are missing"))
 
     found = module.align.fn(config)
 
     assert isinstance(found, State)
     assert found.is_completed()
-    assert (found.name, found.message) == ("Too few votes", "about 60 are missing")
+    assert (found.name, found.message) == ("Too few votes", "60 are missing")
     assert calls[0] == ["pull_data", "prepare"]

@@ -1,6 +1,12 @@
 """The review flow waits by counting, or lets itself be suspended, and collects when there are votes enough."""
 
+from types import SimpleNamespace
+
+import psutil
 import pytest
+
+from regen.stages import review as stage
+from tests.reviews import make_review, open_store
 
 
 @pytest.fixture
@@ -47,3 +53,18 @@ def test_a_suspended_run_lasts_until_the_deadline_at_most(flow, config):
 
     assert noted[0] == ("suspend", 90, "3-3")
     assert noted[-1] == ("collect", 3)
+
+
+def test_however_often_votes_are_counted_no_connection_is_left(config, tmp_path, monkeypatch):
+    from tasks import review as module
+
+    address = f"sqlite:///{tmp_path / 'votes.db'}"
+    with open_store(address) as store:
+        number = make_review(store, tmp_path / "review", n_pairs=8).campaign
+    monkeypatch.setenv(stage.ADDRESS, address)
+    monkeypatch.setattr(module, "context_of", lambda config: SimpleNamespace(workspace=None))
+
+    counted = [module.count.fn(config, number, None, 7.0) for _ in range(5)]
+
+    assert {one.wanted for one in counted} == {8}
+    assert not [file.path for file in psutil.Process().open_files() if "votes.db" in file.path]

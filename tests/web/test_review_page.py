@@ -194,6 +194,20 @@ def test_all_of_it_works_without_scripts(open_page, request, served):
     assert page.get_by_label("Token").is_visible()
 
 
+@pytest.mark.parametrize("scripts", ["run", "are switched off", "are blocked"])
+def test_keys_are_named_only_where_a_script_answers_to_them(open_page, pictures, scripts):
+    page = open_page(pictures, complaining=True, java_script_enabled=scripts != "are switched off")
+    if scripts == "are blocked":
+        page.route("**/review.js", lambda route: route.abort())
+        page.reload()
+
+    hints = page.locator("kbd, #keys")
+    assert hints.count() >= 6
+    assert {hint.is_visible() for hint in hints.all()} == {scripts == "run"}
+    page.goto(f"{pictures.page.url}/guidelines")
+    assert page.locator("table.keys").is_visible() == (scripts == "run")
+
+
 def test_a_double_click_without_scripts_is_one_vote_too(open_page, pictures):
     page = open_page(pictures, java_script_enabled=False)
 

@@ -275,9 +275,9 @@ def _beats_best_of_n(evidence: Evidence, config: AlignConfig) -> Check:
 
 def _keeps_its_distance(evidence: Evidence, config: AlignConfig) -> Check:
     most = config.frechet_factor * evidence.base.distance
-    wanted = f"at most {most:.4g}, {config.frechet_factor:g} times the base's"
+    wanted = f"at most {most:.4g}, {config.frechet_factor:g} times the base's (align.frechet_factor)"
     met = evidence.tuned.distance
-    return Check("floor", "frechet_distance", wanted, f"{met:.4g}", bool(met <= most))
+    return Check("floor", "frechet_distance_against_base", wanted, f"{met:.4g}", bool(met <= most))
 
 
 def _keeps_its_classes(evidence: Evidence, config: AlignConfig) -> Check:

@@ -48,6 +48,11 @@ class Campaign:
     votes: int
     """Votes that stand."""
 
+    @property
+    def need(self) -> int:
+        """How many people judge each pair."""
+        return self.wanted // max(self.pairs, 1)
+
 
 def create(
     store: Store, name: str, subject: str, guidelines: str, samples: Sequence[Sample], pairs: Sequence[Pair], need: int

@@ -107,6 +107,13 @@ def _largest_each(counts: np.ndarray, most_share: float) -> int:
     return max(most for most in range(1, int(counts.max()) + 1) if most <= most_share * np.minimum(counts, most).sum())
 
 
+def kept_by(found: pd.DataFrame, form: Format) -> "pd.Series[bool]":
+    """Which votes a format can hold: TRL's holds a preference alone, so no ties, and neither known pairs nor repeats."""
+    if form == "trl":
+        return (found.choice != 0) & ~found.gold & ~found.repeat
+    return pd.Series(data=True, index=found.index)
+
+
 def write(found: pd.DataFrame, form: Format) -> bytes:
     """The votes as a file's bytes."""
     return WRITERS[form](found)
@@ -140,7 +147,7 @@ def _trl(found: pd.DataFrame) -> bytes:
     https://huggingface.co/docs/trl/dataset_formats#preference
     """
     rows = []
-    for row in plain(found[(found.choice != 0) & ~found.gold & ~found.repeat]):
+    for row in plain(found[kept_by(found, "trl")]):
         chosen, rejected = ("a", "b") if row["choice"] < 0 else ("b", "a")
         rows.append({
             **{name: _content(row, side) for name, side in (("chosen", chosen), ("rejected", rejected))},

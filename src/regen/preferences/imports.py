@@ -3,7 +3,7 @@
 import json
 import re
 import secrets
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import pandas as pd
 import sqlalchemy as sa
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 from pydantic import ValidationError as Invalid
 
 from regen.core.errors import ConfigError, DataError, Failure, ValidationError
@@ -80,6 +80,17 @@ class VoteRow(BaseModel):
     need: Annotated[int, Field(ge=1, le=MOST_NEED)] | None = None
     key: Annotated[str, Field(pattern=KEY_PATTERN)]
     created: datetime
+    _place: str = PrivateAttr("a row")
+
+    def model_post_init(self, context: Any) -> None:
+        """Keeps where in its file the row stands."""
+        if context:
+            self._place = context["place"]
+
+    @property
+    def place(self) -> str:
+        """Where in its file the row stands, as an editor counts: line 1 or row 1 is the first."""
+        return self._place
 
     @model_validator(mode="after")
     def agrees_with_itself(self) -> "VoteRow":
@@ -132,15 +143,16 @@ def read(path: Path) -> list[VoteRow]:
         if path.suffix == ".parquet":
             found = pd.read_parquet(path)
             rows: list[Any] = found.astype(object).where(found.notna(), None).to_dict("records")
-        elif path.suffix in (".jsonl", ".ndjson"):
-            rows = [_parse(line) for line in path.read_text().splitlines() if line.strip()]
+            return check(rows)
+        if path.suffix in (".jsonl", ".ndjson"):
+            lines = {f"line {n}": line for n, line in enumerate(path.read_text().split("\n"), 1) if line.strip()}
         else:
             raise ConfigError(f"{path.name} is no .parquet or .jsonl file; 'regen votes export' writes both")
     except FileNotFoundError as error:
         raise DataError(f"{path} cannot be read: there is no such file; 'regen votes export' writes one") from error
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read: {' '.join(str(error).split())[:200]}") from error
-    return check(rows)
+    return check([_parse(line) for line in lines.values()], list(lines))
 
 
 def _parse(line: str) -> Any:
@@ -150,21 +162,27 @@ def _parse(line: str) -> Any:
         return line
 
 
-def check(rows: list[Any]) -> list[VoteRow]:
+def check(rows: list[Any], places: Sequence[str] = ()) -> list[VoteRow]:
     """Each row as a vote.
+
+    Args:
+        places: what people call each row's place in its file; row 1 and so on if left out.
 
     Raises:
         ValidationError: rows are broken.
     """
+    places = places or [f"row {number}" for number in range(1, len(rows) + 1)]
     good, failures = [], []
-    for number, row in enumerate(rows):
+    for number, (row, place) in enumerate(zip(rows, places, strict=True)):
         try:
-            good.append(VoteRow.model_validate(_whole(row)))
+            good.append(VoteRow.model_validate(_whole(row), context={"place": place}))
         except Invalid as error:
             failures += [_failure(number, problem) for problem in error.errors()]
     failures = failures or _contradictions(good)
     if failures:
-        shown = "; ".join(map(str, failures[:SHOWN_FAILURES]))
+        shown = "; ".join(
+            f"{places[one.row or 0]}: wanted {one.check}, got {one.value}" for one in failures[:SHOWN_FAILURES]
+        )
         more = f" and {len(failures) - SHOWN_FAILURES} more" if len(failures) > SHOWN_FAILURES else ""
         raise ValidationError(
             f"nothing was imported: {shown}{more}; mend the file and import it again", tuple(failures)
@@ -181,7 +199,7 @@ def _contradictions(rows: list[VoteRow]) -> list[Failure]:
         of_its_own = {"key": row.key, "pair and annotator": (row.campaign, row.task, row.annotator)}
         for what, key in of_its_own.items():
             if (first := seen.setdefault((what, key), number)) != number:
-                failures.append(Failure(number, f"a {what} of its own", f"that of row {first}"))
+                failures.append(Failure(number, f"a {what} of its own", f"that of {rows[first].place}"))
         if row.repeat and (row.campaign, row.repeat_of) not in pairs:
             failures.append(Failure(number, "repeat_of: a pair of this file", repr(row.repeat_of)))
     return failures
@@ -215,8 +233,8 @@ def record(store: Store, rows: list[VoteRow], by: str = "command") -> int:
     try:
         with store.write() as connection:
             writer = _Writer(connection, store.clock(), by)
-            in_order = sorted(enumerate(rows), key=lambda entry: entry[1].repeat)  # what is repeated comes first
-            new = sum(writer.add(number, row) for number, row in in_order)
+            in_order = sorted(rows, key=lambda row: row.repeat)  # what is repeated comes first
+            new = sum(writer.add(row) for row in in_order)
             history.append(connection, store.clock(), "votes imported", by, {"votes": new, "known": len(rows) - new})
     except ConflictError as error:
         raise DataError("nothing was imported: the votes contradict those recorded; export those first") from error
@@ -232,7 +250,7 @@ class _Writer:
         self.people: dict[str, int] = {}
         self.tasks: dict[tuple[str, int], int] = {}
 
-    def add(self, number: int, row: VoteRow) -> bool:
+    def add(self, row: VoteRow) -> bool:
         """Records a vote; says whether it is new."""
         if (known := self._recorded(row.key)) is not None:
             said = {
@@ -241,7 +259,7 @@ class _Writer:
             }  # fmt: skip
             if differing := [what for what in said if said[what] != known[what]]:
                 raise DataError(
-                    f"nothing was imported: row {number} has the key of a recorded vote and contradicts it: "
+                    f"nothing was imported: {row.place} has the key of a recorded vote and contradicts it: "
                     + "; ".join(f"{what} is {known[what]} there and {said[what]} here" for what in differing)
                 )
             return False

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import sqlalchemy as sa
 from filelock import FileLock
@@ -37,7 +37,7 @@ def utc_ms() -> int:
 
 @dataclass(frozen=True)
 class Store:
-    """An open vote store."""
+    """An open vote store; a block `with Store.open(address) as store:` gives its connections back when it ends."""
 
     engine: sa.Engine
     clock: Clock = utc_ms
@@ -59,9 +59,19 @@ class Store:
         """
         store = cls(_engine(address), clock, rng or random.SystemRandom())
         file = store.engine.url.database if store.is_sqlite else None
-        with FileLock(f"{file}.lock") if file else nullcontext(), store.write() as connection:
-            migrate.upgrade(connection)
+        try:
+            with FileLock(f"{file}.lock") if file else nullcontext(), store.write() as connection:
+                migrate.upgrade(connection)
+        except BaseException:
+            store.close()
+            raise
         return store
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.close()
 
     @property
     def is_sqlite(self) -> bool:

@@ -13,12 +13,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import psutil
 from jaxtyping import UInt8
 
+from regen.core import files
 from regen.core.environment import store_uri
 from regen.core.errors import RegistryError, StorageError
 from regen.core.workspace import Workspace
@@ -315,6 +317,16 @@ class Run:
         with speaking_plainly("recording files"):
             for path, folder in paths.items():
                 mlflow.MlflowClient().log_artifact(self.id, str(path), folder)
+
+    def read_json(self, path: str) -> Any:
+        """What a JSON file among the run's artifacts holds; None where there is no such file."""
+        import mlflow
+
+        client, folder = mlflow.MlflowClient(), path.rpartition("/")[0]
+        with speaking_plainly(f"reading {path} of the run {self.id}"), TemporaryDirectory() as temporary:
+            if path not in [entry.path for entry in client.list_artifacts(self.id, folder)]:
+                return None
+            return files.read_json(Path(client.download_artifacts(self.id, path, temporary)))
 
     def tag(self, tags: Mapping[str, str]) -> None:
         """Sets tags."""

@@ -5,7 +5,7 @@ gate). Each one's key is the digest of all that can change its results, so the s
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -151,6 +151,8 @@ def lineage(alignment: Alignment) -> dict[str, str]:
 def open_alignment(context: Context, store: Store, reference: str, *, controls: bool = False) -> Alignment:
     """The alignment of one registered model toward the votes on its samples.
 
+    Where the model is what came of tuning another toward these very votes, it is the alignment of that one.
+
     Raises:
         TooFewVotesError: they are too few to learn from.
         RegistryError: there is no such model, or it makes no images.
@@ -168,7 +170,8 @@ def open_alignment(context: Context, store: Store, reference: str, *, controls: 
     prepare(context)
     reevaluate.require_fit(subject, prepared(context), context.config)
     _require_same_recipe(context, base)
-    return Alignment(context, base, found, controls)
+    opened = Alignment(context, base, found, controls)
+    return _made_by(opened) or opened
 
 
 def open_all(
@@ -198,6 +201,16 @@ def open_all(
     for missing in refused:
         context.progress.say(f"  align: {missing}")
     return opened
+
+
+def _made_by(alignment: Alignment) -> Alignment | None:
+    """The alignment that the base came of, where it is one toward these very votes whose results are there."""
+    base = alignment.base
+    if base.tags.get(VOTES) != alignment.votes.digest:
+        return None
+    named = (one for one in versions.all_versions(base.model) if f"{one.model}/{one.number}" == base.tags.get(BASE))
+    earlier = [replace(alignment, base=one) for one in named]
+    return next((one for one in earlier if one.key("tune") == base.key and all(map(one.is_done, READS))), None)
 
 
 def _require_same_recipe(context: Context, base: Version) -> None:

@@ -1,31 +1,28 @@
 """Registers the tuned model as a version of its base's model, judges it, and promotes it as the gate's mode says."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from regen.core import files
 from regen.core.sections.evaluation import GateRules
-from regen.core.seeds import derive
 from regen.evaluation import alignment_report
 from regen.evaluation.gate import Check, Decision, Verdict, judge
 from regen.evaluation.intervals import Estimate
 from regen.evaluation.report import LABELS
-from regen.preferences.alignment import decide, win_rate
+from regen.preferences.alignment import decide
 from regen.preferences.store import Store
 from regen.registry import approvals, packaging, promotion, tracking, versions
 from regen.registry.versions import Version
-from regen.stages import earlier, prove, votes
-from regen.stages.alignment import BASE, CAMPAIGNS, VOTES, Alignment, lineage
+from regen.stages import earlier, fresh, prove
+from regen.stages.alignment import BASE, VOTES, Alignment, lineage
 from regen.stages.base import Outcome, jsonable
 from regen.stages.evaluate import estimates
 from regen.stages.prove import evidence
 
 WIN_RATE = "preference_win_rate"
 BY_PEOPLE = "votes on its samples beside the base’s"
-LEAST_VOTES = 20
-"""Fewest votes on a tuned model's samples beside its base's that speak before the judge does."""
 ORDER = {Decision.PROMOTE: 0, Decision.HOLD: 1, Decision.REJECT: 2}
 
 
@@ -49,6 +46,10 @@ class AlignSummary:
     report: str
     reused: bool
     """Whether all of it had been done before."""
+    notes: tuple[str, ...] = ()
+    """What else is to be known, such as of votes that no verdict counts."""
+    is_current: bool = True
+    """Whether it is the version that the data and settings of now make, so that fresh votes on it count."""
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
@@ -70,7 +71,7 @@ def conclude(alignment: Alignment, store: Store, prefect_run: str = "") -> Outco
         return bool(
             version is not None
             and found["version"] == version.number
-            and found["fresh_votes"] == _n_votes(store, alignment, version)
+            and found["fresh_votes"] == fresh.count(store, version, alignment.base.number)
             and found["against"] == prove.result(alignment)["against"] == prove.champion_of(alignment)
         )
 
@@ -137,36 +138,30 @@ def model_card(alignment: Alignment, proof: Mapping[str, Any], tags: Mapping[str
     return "\n".join(lines) + "\n"
 
 
-def _n_votes(store: Store, alignment: Alignment, version: Version) -> int:
-    said = votes.head_to_head(store, alignment.base.model, version.number, alignment.base.number)
-    return sum(map(len, said.values()))
-
-
-def by_people(store: Store, alignment: Alignment, version: Version) -> Estimate | None:
-    """The win rate of fresh votes on the version beside its base, people being resampled; None where they are too few."""
-    said = votes.head_to_head(store, alignment.base.model, version.number, alignment.base.number)
-    if sum(map(len, said.values())) < LEAST_VOTES:
-        return None
-    rules, seed = alignment.context.config.evaluation, derive(alignment.context.config.seed, "align", "votes")
-    return win_rate(list(said.values()), rules.bootstrap_draws, seed, rules.confidence)
-
-
 def _judge(alignment: Alignment, store: Store, proof: Mapping[str, Any], version: Version) -> dict[str, Any]:
-    config, fresh = alignment.context.config, _n_votes(store, alignment, version)
-    people = by_people(store, alignment, version)
+    config, n_fresh = alignment.context.config, fresh.count(store, version, alignment.base.number)
+    people = fresh.by_people(store, version, alignment.base.number, config)
     found = evidence(proof, people)
+    verdict = decide(found, config.align)
+    if config.gate.mode != "off":
+        verdict = both(verdict, _by_the_gate(alignment, proof, found.win_rate))
     if versions.CHAMPION in version.aliases:
-        verdict = _as_champion(version, decide(found, config.align))
+        verdict = _as_champion(version, verdict)
     elif config.gate.mode == "off":
         verdict = Verdict(Decision.HOLD, ("gate.mode is off, so nothing is judged",))
-    else:
-        verdict = both(decide(found, config.align), _by_the_gate(alignment, proof, found.win_rate))
-    by = f"{fresh} {BY_PEOPLE}" if people else "as the judge expects it, learned from held-out votes"
     return {
         **verdict.to_json(), "model": version.model, "version": version.number, "base": alignment.name,
-        "against": proof["against"], "mode": config.gate.mode, "win_rate": jsonable(found.win_rate), "by": by,
-        "fresh_votes": fresh,
+        "against": proof["against"], "mode": config.gate.mode, "win_rate": jsonable(found.win_rate),
+        "by": _by(n_fresh, counted=people is not None), "fresh_votes": n_fresh, "counted_votes": n_fresh if people else 0,
     }  # fmt: skip
+
+
+def _by(n_fresh: int, *, counted: bool) -> str:
+    """Who says the win rate."""
+    if counted:
+        return f"{n_fresh} {BY_PEOPLE}"
+    few = f"; of fresh votes there are {n_fresh}, which count instead from {fresh.LEAST_VOTES} on" if n_fresh else ""
+    return f"as the judge expects it, learned from held-out votes{few}"
 
 
 def _as_champion(version: Version, verdict: Verdict) -> Verdict:
@@ -193,7 +188,14 @@ def _by_the_gate(alignment: Alignment, proof: Mapping[str, Any], rate: Estimate)
         rules = rules.model_copy(update={"primary": WIN_RATE, "guards": {WIN_RATE: 0.0, **rules.guards}})
     elif figures["champion"] is not None:
         difference = estimates(figures["champion"]["difference"])
-    return judge(rules, mine, difference, rows=proof["rows"]["test"], least_rows=config.gate.least_rows)
+    verdict = judge(rules, mine, difference, rows=proof["rows"]["test"], least_rows=config.gate.least_rows)
+    return replace(verdict, checks=tuple(_of_the_gate(check, alignment.kind) for check in verdict.checks))
+
+
+def _of_the_gate(check: Check, kind: str) -> Check:
+    """A check of the gate that says so, beside those against the base."""
+    section = {"floor": f"gate.{kind}.floors", "guard": f"gate.{kind}.guards"}.get(check.kind, "gate")
+    return replace(check, wanted=f"{check.wanted} ({section})")
 
 
 def both(one: Verdict, other: Verdict) -> Verdict:
@@ -212,6 +214,7 @@ def _publish(alignment: Alignment, version: Version, verdict: Mapping[str, Any],
         {out / "report.html": "evaluation", out / "before_after.png": "evaluation", out / "verdict.json": "gate"}
     )
     run.tag({"regen.verdict": str(decided), "regen.version": str(version.number)})
+    versions.tag(version, {fresh.COUNTED: str(verdict["counted_votes"])})
     if versions.CHAMPION in version.aliases:
         return
     checks = tuple(Check(**check) for check in verdict["checks"])
@@ -225,27 +228,32 @@ def _publish(alignment: Alignment, version: Version, verdict: Mapping[str, Any],
 def find_finished(alignment: Alignment, store: Store) -> AlignSummary | None:
     """What an earlier alignment on these very votes came to, if nothing has changed since."""
     tracking.open_store(alignment.context.workspace)
-    if earlier_one := made_of(alignment):
+    if earlier_one := made_of(alignment, store):
         return earlier_one
     if not all(alignment.is_done(step) for step in ("learn", "tune", "prove", "conclude")):
         return None
     version, found = registered(alignment), result(alignment)
     if version is None or found["version"] != version.number or found["against"] != prove.champion_of(alignment):
         return None
-    if found["fresh_votes"] != _n_votes(store, alignment, version):
+    if found["fresh_votes"] != fresh.count(store, version, alignment.base.number):
         return None
-    return summarise(alignment, reused=True)
+    return summarise(alignment, store, reused=True)
 
 
-def made_of(alignment: Alignment) -> AlignSummary | None:
-    """The base itself as the outcome, where it is what came of tuning toward these very votes."""
-    base = alignment.base
-    if base.tags.get(VOTES) != alignment.votes.digest:
+def made_of(alignment: Alignment, store: Store) -> AlignSummary | None:
+    """The base itself as the outcome, where it is what came of tuning toward these very votes, as its run recorded it."""
+    base, tags = alignment.base, alignment.base.tags
+    if tags.get(VOTES) != alignment.votes.digest:
         return None
+    run, origin = tracking.Run(base.run_id), tags.get(BASE, "")
+    proof, verdict = run.read_json("evaluation/proof.json") or {}, run.read_json("gate/verdict.json") or {}
+    anew = f"'regen align --model {origin}' tunes {origin} anew, with the data and settings of now"
     return AlignSummary(
-        base.model, base.number, base.tags.get(BASE, ""), base.verdict, versions.CHAMPION in base.aliases,
-        (f"it was tuned toward these very votes, of {base.tags.get(CAMPAIGNS, '')}",), {}, "", {}, len(alignment.votes.table),
-        alignment.votes.digest, "", reused=True,
+        base.model, base.number, origin, verdict.get("decision", base.verdict), versions.CHAMPION in base.aliases,
+        tuple(verdict.get("reasons", base.reasons)), verdict.get("win_rate", {}), verdict.get("by", ""),
+        proof.get("arms", {}), len(alignment.votes.table), alignment.votes.digest,
+        f"evaluation/report.html of the MLflow run {base.run_id}", reused=True,
+        notes=(anew, *fresh.uncounted(alignment, store)), is_current=False,
     )  # fmt: skip
 
 
@@ -255,7 +263,7 @@ def result(alignment: Alignment) -> dict[str, Any]:
     return found
 
 
-def summarise(alignment: Alignment, *, reused: bool) -> AlignSummary:
+def summarise(alignment: Alignment, store: Store, *, reused: bool) -> AlignSummary:
     """Reads the summary from what `prove` and `conclude` wrote."""
     found, proof = result(alignment), prove.result(alignment)
     version = registered(alignment)
@@ -265,6 +273,7 @@ def summarise(alignment: Alignment, *, reused: bool) -> AlignSummary:
         found["model"], found["version"], found["base"], found["decision"],
         version is not None and versions.CHAMPION in version.aliases, tuple(found["reasons"]), found["win_rate"], found["by"],
         proof["arms"], proof["votes"], proof["digest"], str(report.relative_to(context.workspace.root)), reused,
+        fresh.uncounted(alignment, store),
     )  # fmt: skip
 
 
@@ -277,7 +286,9 @@ def markdown(summary: AlignSummary) -> str:
     ]
     return "\n".join([
         f"# {summary.model}, version {summary.version}: {summary.decision}", "",
-        f"{summary.base} tuned toward {summary.votes} votes.", "", *(f"- {reason}" for reason in summary.reasons), "",
+        f"{summary.base} tuned toward {summary.votes} votes.", "",
+        *([f"Win rate: {Estimate(**summary.win_rate)}, {summary.by}.", ""] if summary.win_rate else []),
+        *(f"- {line}" for line in (*summary.reasons, *summary.notes)), "",
         "| arm | win rate | Fréchet distance | class shift | disallowed |", "|---|---|---|---|---|", *rows, "",
         f"The whole report: `{summary.report}`, and in the MLflow run.", "",
     ])  # fmt: skip

@@ -54,15 +54,15 @@ def result(context: Context) -> dict[str, Any]:
 
 def _decide(context: Context, kind: str, version: Version, found: dict[str, Any]) -> dict[str, Any]:
     mode, against = context.config.gate.mode, found["against"][kind]
-    if versions.CHAMPION in version.aliases:
-        verdict = Verdict(Decision.HOLD, ("it is the champion already",))
+    entry, rules = found["models"][kind], getattr(context.config.gate, kind)
+    mine = estimates(entry["estimates"]) or {}
+    if versions.CHAMPION in version.aliases:  # beside itself it has nothing to show but that it meets the floors
+        verdict = Verdict(Decision.HOLD, ("it is the champion already",), judge(rules, mine, None).checks)
     elif mode == "off":
         verdict = Verdict(Decision.HOLD, ("gate.mode is off, so nothing is judged",))
     else:
-        entry = found["models"][kind]
-        rules = getattr(context.config.gate, kind)
         verdict = judge(
-            rules, estimates(entry["estimates"]) or {}, estimates(entry["difference"]),
+            rules, mine, estimates(entry["difference"]),
             rows=found["rows"]["test"], least_rows=context.config.gate.least_rows,
         )  # fmt: skip
     wins = verdict.decision == Decision.PROMOTE

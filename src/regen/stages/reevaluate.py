@@ -49,6 +49,8 @@ class Subject:
     uri: str
     split: str
     """Which rows it was trained on, as `train_from` says it; empty where nobody recorded it."""
+    run: str = ""
+    """The MLflow run that logged it."""
 
 
 @dataclass(frozen=True)
@@ -121,11 +123,14 @@ def reevaluate(
 
     Raises:
         RegistryError: there is no such model, or no extractor for the project yet.
-        ConfigError: the project file is not found, or the models are of another project, shape or split than it.
+        ConfigError: the project file is not found, the models are of another project, shape or split than it, or both
+            names stand for one model.
         EvaluationError: the test rows are too few.
     """
     tracking.open_store(workspace)
     subjects = [find(name) for name in (reference, against) if name is not None]
+    if against is not None:
+        _require_two(reference, against, *subjects)
     context = Context(workspace, _project(workspace, subjects, config))
     prepare(context)
     if context.config.data.is_table:
@@ -173,7 +178,17 @@ def find(reference: str) -> Subject:
         return _of_run(reference)
     version = versions.resolve(reference)
     project = version.tags.get("regen.project") or version.model.removesuffix(f"-{version.kind}")
-    return _subject(f"{version.model} {version.number}", version.kind, project, version.uri, version.tags)
+    return _subject(
+        f"{version.model} {version.number}", version.kind, project, version.uri, version.tags, version.run_id
+    )
+
+
+def _require_two(reference: str, against: str, one: Subject, other: Subject) -> None:
+    if one.uri == other.uri or one.run == against or other.run == reference:
+        raise ConfigError(
+            f"{reference} and {against} are one model, {one.label}, which differs from itself in nothing; name another by "
+            "--against, or leave it out"
+        )
 
 
 def _of_run(run_id: str) -> Subject:
@@ -188,13 +203,14 @@ def _of_run(run_id: str) -> Subject:
         raise RegistryError(
             f"run {run_id} has logged no model; name a training run that was registered, 'regen models --json' lists them"
         )
-    return _subject(f"run {run_id[:8]}", tags.get("regen.kind", ""), tags.get("regen.project", ""), uris[0], tags)
+    kind, project = tags.get("regen.kind", ""), tags.get("regen.project", "")
+    return _subject(f"run {run_id[:8]}", kind, project, uris[0], tags, run_id)
 
 
-def _subject(label: str, kind: str, project: str, uri: str, tags: Mapping[str, str]) -> Subject:
+def _subject(label: str, kind: str, project: str, uri: str, tags: Mapping[str, str], run: str) -> Subject:
     if kind not in KINDS:
         raise RegistryError(f"{label} makes no images ({kind or 'not one of ours'}); name a VAE or a GAN")
-    return Subject(label, kind, project, uri, tags.get("regen.split", ""))
+    return Subject(label, kind, project, uri, tags.get("regen.split", ""), run)
 
 
 def _project(workspace: Workspace, subjects: list[Subject], config: Path | None) -> Config:

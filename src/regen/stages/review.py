@@ -34,7 +34,10 @@ PAIRS, NEED = 200, 1
 BATCH = 1024
 """Pairs that are scored at a time."""
 LEAST_SAMPLES = 16
-SUFFIXES: dict[Format, str] = {"parquet": ".parquet", "jsonl": ".jsonl", "trl": ".jsonl", "labelstudio": ".json"}
+ENDINGS: dict[Format, str] = {
+    "parquet": ".parquet", "jsonl": ".jsonl", "trl": "-trl.jsonl", "labelstudio": "-labelstudio.json",
+}  # fmt: skip
+"""How the name of an export's file ends: no two formats overwrite each other."""
 GUIDELINES = """\
 You will see two samples side by side. Choose the one that you would rather have: the one that looks more real, is easier \
 to recognise, and has fewer flaws.
@@ -60,6 +63,8 @@ class Opened:
 
 def open_store(workspace: Workspace) -> Store:
     """The project's store of votes: .regen/votes.db, or what the environment variable REGEN_VOTES names.
+
+    To be opened by `with`, which gives its connections back: a server has only so many.
 
     Raises:
         ConfigError: the variable names no database.
@@ -176,11 +181,12 @@ def _of_numbers(disagreement: "Disagrees", folder: Path, samples: Sequence[Sampl
 
 
 def _require_same(campaign: Campaign, n_pairs: int | None, need: int | None) -> None:
-    met = campaign.pairs, campaign.wanted // max(campaign.pairs, 1)
-    if (n_pairs or met[0], need or met[1]) != met:
+    met = campaign.pairs, campaign.need
+    if (asked := (n_pairs or met[0], need or met[1])) != met:
         raise ConfigError(
-            f"campaign {campaign.id} about this version is open with {met[0]} pairs for {met[1]} each; leave --pairs and "
-            f"--need out to go on with it, or close it first: regen votes close {campaign.id}"
+            f"campaign {campaign.id} about {campaign.subject} is open with {met[0]} pairs for {met[1]} each, not {asked[0]} "
+            f"for {asked[1]}; leave --pairs and --need out to go on with it, or end it by 'regen votes close {campaign.id}' "
+            "and open another"
         )
 
 
@@ -195,10 +201,29 @@ def _gold(
     return found
 
 
+@dataclass(frozen=True)
+class Exported:
+    """What an export wrote."""
+
+    file: Path
+    campaign: int
+    votes: int
+    """Votes of the campaign."""
+    written: int
+    """Votes that the file holds."""
+    people: int
+    """How many people cast those."""
+    is_recorded: bool
+    """Whether the file lies in the folder that votes.dvc records."""
+
+
 def export_votes(
     workspace: Workspace, store: Store, campaign: int | None, form: Format, out: Path | None, *, training: bool
-) -> tuple[Path, int, int]:
-    """Writes a campaign's votes to a file; gives back the file, how many votes it holds, and of how many people.
+) -> Exported:
+    """Writes a campaign's votes to a file.
+
+    Args:
+        out: the file; campaign-NUMBER in the current folder if left out, since DVC records what votes/ holds.
 
     Raises:
         VoteError: there is no such campaign.
@@ -208,14 +233,17 @@ def export_votes(
     assert form in FORMATS
     number = campaigns.choose(store, campaign).id
     found = export.votes(store, number)
-    kept = export.for_training(found) if training else found
-    name = f"campaign-{number}{SUFFIXES[form]}"
-    target = out or workspace.root / "votes" / name
+    chosen = export.for_training(found) if training else found
+    kept = chosen[export.kept_by(chosen, form)]
+    name = f"campaign-{number}{ENDINGS[form]}"
+    target = out or Path(name)
     if target.is_dir():
         raise ConfigError(f"{target} is a folder; name a file, such as {target / name}")
     with files.replacing(target) as temporary:
-        temporary.write_bytes(export.write(kept, form))
-    return target, len(kept), kept.annotator.nunique()
+        temporary.write_bytes(export.write(chosen, form))
+    root = workspace.root
+    recorded = target.absolute().is_relative_to(root / "votes") and (root / "votes.dvc").exists()
+    return Exported(target, number, len(found), len(kept), kept.annotator.nunique(), recorded)
 
 
 def import_votes(store: Store, path: Path) -> tuple[int, int]:

@@ -84,21 +84,30 @@ def require_enough(votes: Collected, config: RewardConfig) -> None:
     Raises:
         TooFewVotesError: they are too few.
     """
-    missing = missing_votes(votes, config)
-    if missing:
-        wanted = f"{config.min_votes} (reward.min_votes)"
-        if len(votes.table) >= config.min_votes:
-            wanted += f" with {LEAST_HELD_OUT} on held-out samples, of which there are {votes.held_out}"
-        raise TooFewVotesError(
-            f"{len(votes.table)} votes on {votes.model} can be learned from and {wanted} are needed: about {missing} are "
-            f"missing; 'regen review --model {votes.model}' collects more, once 'regen votes close' has ended a full campaign"
+    missing, apart = missing_votes(votes, config), missing_held_out(votes)
+    if not missing and not apart:
+        return
+    lacking = f"{missing} are missing" + (f", {apart} of them on held-out samples" if apart else "")
+    if missing < apart:
+        lacking = (
+            f"{apart} on held-out samples are missing, which about {ceil(apart / VALIDATION_SHARE)} votes bring, since a "
+            "fifth of the samples are held out"
         )
+    raise TooFewVotesError(
+        f"{len(votes.table)} votes on {votes.model} can be learned from and {config.min_votes} (reward.min_votes) are "
+        f"needed, and {LEAST_HELD_OUT} on held-out samples, of which there are {votes.held_out}: {lacking}; "
+        f"'regen review --model {votes.model}' collects more, once 'regen votes close' has ended a full campaign"
+    )
 
 
 def missing_votes(votes: Collected, config: RewardConfig) -> int:
-    """How many more are needed, a share of which will be on held-out samples."""
-    apart = max(LEAST_HELD_OUT - votes.held_out, 0)
-    return max(config.min_votes - len(votes.table), ceil(apart / VALIDATION_SHARE), 0)
+    """How many more are needed."""
+    return max(config.min_votes - len(votes.table), 0)
+
+
+def missing_held_out(votes: Collected) -> int:
+    """How many more are needed on held-out samples."""
+    return max(LEAST_HELD_OUT - votes.held_out, 0)
 
 
 def training_votes(workspace: Workspace, votes: Collected) -> "Votes":

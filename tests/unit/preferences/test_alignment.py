@@ -42,7 +42,7 @@ def test_a_model_that_passes_every_guard_is_promoted():
     assert verdict.decision == Decision.PROMOTE
     assert verdict.reasons == ("preferred to the base: 0.900 [0.880, 0.920]",)
     assert [check.metric for check in verdict.checks] == [
-        "win_rate", "best_of_n", "frechet_distance", "bias", "unacceptable",
+        "win_rate", "best_of_n", "frechet_distance_against_base", "bias", "unacceptable",
     ]  # fmt: skip
 
 
@@ -52,7 +52,7 @@ def test_a_model_that_passes_every_guard_is_promoted():
         ({"win_rate": Estimate(0.58, 0.55, 0.61)}, Decision.HOLD, "a lower bound above 0.55, got 0.580"),
         ({"win_rate": Estimate(0.9, float("nan"), 1.0)}, Decision.HOLD, "a lower bound above 0.55"),
         ({"tuned": Point(0.6, 18.0)}, Decision.REJECT, "best of 4 is 0.800 at 25, best of 16 is 0.880 at 40"),
-        ({"tuned": Point(0.9, 20.1)}, Decision.REJECT, "frechet_distance: wanted at most 20, 1.6 times the base's, got 20.1"),
+        ({"tuned": Point(0.9, 20.1)}, Decision.REJECT, "frechet_distance_against_base: wanted at most 20, 1.6 times the base's (align.frechet_factor), got 20.1"),
         ({"tuned": Point(0.9, float("nan"))}, Decision.REJECT, "frechet_distance"),
         ({"bias": Bias((0.9, 0.1), 0.4, 0.5, 0.001)}, Decision.REJECT, "a shift of at most 0.1, or one that chance explains"),
         ({"safety": Safety(1, 3000)}, Decision.REJECT, "1 of 3000, at most 0.16%"),

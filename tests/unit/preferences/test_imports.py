@@ -122,7 +122,7 @@ def test_votes_join_the_campaign_they_were_taken_from(file_store, tmp_path):
 def test_a_broken_row_is_named_and_nothing_imported(file_store, lines, tmp_path, change, said):
     lines[7] = {**lines[7], **change}
 
-    with pytest.raises(ValidationError, match=r"nothing was imported: row 7: wanted ") as caught:
+    with pytest.raises(ValidationError, match=r"nothing was imported: line 8: wanted ") as caught:
         imports.record(file_store, imports.read(write(tmp_path, lines)))
 
     assert said in str(caught.value)
@@ -133,7 +133,7 @@ def test_a_broken_row_is_named_and_nothing_imported(file_store, lines, tmp_path,
 def test_a_column_that_is_missing_is_named(lines):
     del lines[2]["sample_b"]
 
-    with pytest.raises(ValidationError, match="row 2: wanted sample_b: required, got nothing"):
+    with pytest.raises(ValidationError, match="row 3: wanted sample_b: required, got nothing"):
         imports.check(lines)
 
 
@@ -141,8 +141,29 @@ def test_a_line_that_is_no_json_is_named(lines, tmp_path):
     path = write(tmp_path, lines)
     path.write_text(path.read_text() + "{half a li")
 
-    with pytest.raises(ValidationError, match=f"row {len(lines)}: wanted the row"):
+    with pytest.raises(ValidationError, match=f"line {len(lines) + 1}: wanted the row"):
         imports.read(path)
+
+
+def test_lines_are_counted_as_an_editor_counts_them_and_rows_of_a_table_from_one(lines, exported, tmp_path):
+    path = tmp_path / "votes.jsonl"
+    good, odd = json.dumps(lines[0]), {**lines[1], "model_a": "in\u2028two"}
+    path.write_text(f"{good}\n\n{json.dumps(odd, ensure_ascii=False)}\n{json.dumps({**lines[2], 'choice': 9})}\n")
+    exported.assign(choice=9).iloc[:1].to_parquet(tmp_path / "votes.parquet")
+
+    with pytest.raises(ValidationError, match="nothing was imported: line 4: wanted choice"):
+        imports.read(path)
+    with pytest.raises(ValidationError, match="nothing was imported: row 1: wanted choice"):
+        imports.read(tmp_path / "votes.parquet")
+
+
+def test_a_line_with_the_key_of_a_recorded_vote_is_named_by_its_number(file_store, lines, tmp_path):
+    imports.record(file_store, imports.check(lines[:1]))
+    path = write(tmp_path, [{**lines[0], "ms": 987_654}])
+    path.write_text("\n" + path.read_text())
+
+    with pytest.raises(DataError, match="nothing was imported: line 2 has the key of a recorded vote"):
+        imports.record(file_store, imports.read(path))
 
 
 def test_every_broken_row_is_in_the_failures_and_the_first_are_told(lines):
@@ -155,9 +176,9 @@ def test_every_broken_row_is_in_the_failures_and_the_first_are_told(lines):
 
 
 def test_a_key_or_a_person_twice_on_a_pair_is_named(lines):
-    with pytest.raises(ValidationError, match="row 40: wanted a key of its own, got that of row 3"):
+    with pytest.raises(ValidationError, match="row 41: wanted a key of its own, got that of row 4"):
         imports.check([*lines, lines[3]])
-    with pytest.raises(ValidationError, match="row 40: wanted a pair and annotator of its own"):
+    with pytest.raises(ValidationError, match="row 41: wanted a pair and annotator of its own"):
         imports.check([*lines, {**lines[3], "key": "n" * 20}])
 
 
@@ -165,7 +186,7 @@ def test_a_repeat_of_a_pair_that_is_not_there_is_named(lines):
     again = next(i for i, line in enumerate(lines) if line["repeat"])
     lines[again] = {**lines[again], "repeat_of": 12_345}
 
-    with pytest.raises(ValidationError, match=f"row {again}: wanted repeat_of: a pair of this file, got 12345"):
+    with pytest.raises(ValidationError, match=f"row {again + 1}: wanted repeat_of: a pair of this file, got 12345"):
         imports.check(lines)
 
 
@@ -174,7 +195,7 @@ def test_a_key_that_is_recorded_for_another_vote_stops_everything(store, lines):
     other = {"choice": 0, "both_bad": True, "skipped": False} if not lines[0]["both_bad"] else {"both_bad": False}
     lines[0] = {**lines[0], **other}
 
-    with pytest.raises(DataError, match="nothing was imported: row 0 has the key of a recorded vote"):
+    with pytest.raises(DataError, match="nothing was imported: row 1 has the key of a recorded vote"):
         imports.record(store, imports.check(lines))
 
     assert len(export.votes(store)) == 1
@@ -197,7 +218,7 @@ def test_a_key_that_is_recorded_for_other_circumstances_stops_everything(file_st
     before = export.votes(file_store)
     lines[0] = {**lines[0], **change}
 
-    with pytest.raises(DataError, match=f"nothing was imported: row 0 has the key of a recorded vote .*: {said}"):
+    with pytest.raises(DataError, match=f"nothing was imported: row 1 has the key of a recorded vote .*: {said}"):
         imports.record(file_store, imports.check([line for line in lines if not line["repeat"]]))
 
     pd.testing.assert_frame_equal(export.votes(file_store), before)
@@ -208,7 +229,7 @@ def test_a_choice_turned_round_with_its_sides_is_another_vote(file_store, lines)
     one = next(line for line in lines if line["choice"] and not line["repeat"] and not line["gold"])
     imports.record(file_store, imports.check([one]))
 
-    with pytest.raises(DataError, match=r"row 0 has the key of a recorded vote .*: flipped is"):
+    with pytest.raises(DataError, match=r"row 1 has the key of a recorded vote .*: flipped is"):
         imports.record(file_store, imports.check([{**one, "choice": -one["choice"], "flipped": not one["flipped"]}]))
 
 

@@ -1,8 +1,11 @@
 """The store opens, migrates itself once, keeps what it acknowledged, and lets votes and events only be added."""
 
 import multiprocessing
+import time
 from contextlib import closing
 
+import psutil
+import psycopg
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
@@ -29,6 +32,47 @@ def test_opening_a_store_again_changes_nothing(store, address):
 
     assert [person.name for person in people.everyone(again)] == ["ada"]
     again.close()
+
+
+def connections(address: str) -> int:
+    """How many connections there are to a store, as the system or the server counts them."""
+    if address.startswith("sqlite"):
+        return sum(file.path.endswith("votes.db") for file in psutil.Process().open_files())
+    with psycopg.connect(address, autocommit=True) as asking:
+        mine = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        return int(asking.execute(mine).fetchone()[0])
+
+
+def settled(address: str, wanted: int) -> bool:
+    """Whether there are so many connections, once a server has noticed those that ended."""
+    deadline = time.monotonic() + 5
+    while (met := connections(address)) != wanted and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return met == wanted
+
+
+def test_a_block_gives_its_connections_back_however_it_ends(address):
+    before = connections(address)
+
+    for _ in range(3):
+        with open_store(address) as store:
+            people.everyone(store)
+            assert connections(address) == before + 1
+    with pytest.raises(ConflictError, match="there is an annotator ada"), open_store(address) as store:
+        [people.add(store, "ada") for _ in range(2)]
+
+    assert settled(address, before)
+
+
+def test_a_store_that_cannot_be_opened_leaves_no_connection(address):
+    with open_store(address) as store, store.write() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    before = connections(address)
+
+    with pytest.raises(ConfigError, match="written by a newer Regen"):
+        open_store(address)
+
+    assert settled(address, before)
 
 
 def open_and_add(address: str, name: str, barrier) -> None:

@@ -276,3 +276,12 @@ def test_a_new_run_is_another_one_each_time_and_is_found_by_its_id(store):
 def test_a_run_knows_the_models_that_were_logged_in_it(store):
     assert set(store.run.model_uris()) >= set(store.uris.values())
     assert Run.new(store.workspace, "anew", "empty", {}).model_uris() == []
+
+
+def test_a_file_of_a_run_is_read_back_and_one_that_is_not_there_is_none(store, tmp_path):
+    (tmp_path / "told.json").write_text('{"decision": "HOLD"}')
+    store.run.log_files({tmp_path / "told.json": "gate"})
+
+    assert store.run.read_json("gate/told.json") == {"decision": "HOLD"}
+    assert store.run.read_json("gate/other.json") is None
+    assert store.run.read_json("nowhere/told.json") is None

@@ -109,7 +109,7 @@ def test_the_champions_with_votes_enough_are_opened(open_project, registry):
 def test_with_too_few_votes_on_every_champion_the_number_that_is_missing_is_told(open_project, registry):
     registry[1]["digits-gan"] = voted(40)
 
-    with pytest.raises(TooFewVotesError, match=r"40 votes on digits-gan .* about 60 are missing"):
+    with pytest.raises(TooFewVotesError, match=r"40 votes on digits-gan .* 60 are missing, 12 of them on held-out"):
         alignment.open_all(open_project(), None)
 
 
@@ -130,3 +130,22 @@ def test_a_model_that_was_trained_otherwise_than_it_would_be_tuned_is_refused(op
 def test_a_model_of_another_project_is_refused(open_project, registry):
     with pytest.raises(ConfigError, match="is of the project digits, and this is clothes; name its project file"):
         alignment.open_alignment(open_project({"project": "clothes"}), None, "digits-gan")
+
+
+def test_a_version_that_was_tuned_toward_these_very_votes_stands_for_the_alignment_that_made_it(opened, monkeypatch):
+    key, digest = opened.key("tune"), opened.votes.digest
+    tags = BASED_ON.tags | {"regen.key": key, BASE: "digits-gan/1", VOTES: digest}
+    tuned = replace(BASED_ON, number=2, tags=tags)
+    monkeypatch.setattr(alignment.versions, "all_versions", lambda model: [tuned, BASED_ON])
+    monkeypatch.setattr(Alignment, "is_done", lambda self, step: self.base == BASED_ON)
+
+    again = replace(opened, base=tuned)
+
+    assert alignment._made_by(again) == opened
+    assert alignment._made_by(opened) is None
+    assert alignment._made_by(replace(again, votes=voted(choice=-1))) is None
+    assert (
+        alignment._made_by(replace(again, base=replace(tuned, tags=tags | {"regen.key": "of other settings"}))) is None
+    )
+    monkeypatch.setattr(Alignment, "is_done", lambda self, step: step != "prove")
+    assert alignment._made_by(again) is None

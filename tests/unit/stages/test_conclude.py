@@ -48,6 +48,97 @@ def opened(open_project):
     return Alignment(open_project(GATE), BASED_ON, voted())
 
 
+@pytest.fixture
+def fresh_votes(monkeypatch):
+    """Says how many fresh votes there are, and what they come to."""
+
+    def say(n, rate):
+        monkeypatch.setattr(conclude.fresh, "count", lambda store, version, base: n)
+        monkeypatch.setattr(conclude.fresh, "by_people", lambda store, version, base, config: rate)
+
+    return say
+
+
+@pytest.mark.parametrize("aliases", [(), ("champion",)])
+@pytest.mark.parametrize("rate", [RATE, None])
+def test_the_ledger_holds_the_gates_rows_whoever_says_the_win_rate_and_of_a_champion_too(
+    opened, fresh_votes, aliases, rate
+):
+    fresh_votes(40, rate)
+
+    found = conclude._judge(opened, None, proof(), replace(BASED_ON, number=2, aliases=aliases))
+
+    assert found["decision"] == ("HOLD" if aliases else "PROMOTE")
+    wanted = {(check["kind"], check["metric"]): check["wanted"] for check in found["checks"]}
+    assert len(wanted) == len(found["checks"]) == 9
+    assert wanted["floor", "frechet_distance"] == "at most 60 (gate.gan.floors)"
+    assert wanted["floor", "frechet_distance_against_base"] == "at most 8, 1.6 times the base's (align.frechet_factor)"
+    assert wanted["guard", "recall"] == "no loss against the champion beyond 0.05 (gate.gan.guards)"
+    assert (found["counted_votes"], found["fresh_votes"]) == (40 if rate else 0, 40)
+
+
+def test_without_a_gate_a_champion_is_held_against_the_guards_alone(opened, open_project, fresh_votes):
+    fresh_votes(40, RATE)
+    without = replace(opened, context=open_project(GATE | {"gate.mode": "off"}))
+
+    kept, other = (
+        conclude._judge(without, None, proof(), replace(BASED_ON, number=2, aliases=aliases))
+        for aliases in (("champion",), ())
+    )
+
+    assert {check["metric"] for check in kept["checks"]} >= {"win_rate", "best_of_n"}
+    assert "preference_win_rate" not in {check["metric"] for check in kept["checks"]}
+    assert other["reasons"] == ["gate.mode is off, so nothing is judged"]
+
+
+def test_fresh_votes_that_are_too_few_are_said(opened, fresh_votes):
+    fresh_votes(12, None)
+
+    found = conclude._judge(opened, None, proof(), replace(BASED_ON, number=2, aliases=()))
+
+    assert found["by"] == (
+        "as the judge expects it, learned from held-out votes; of fresh votes there are 12, which count instead from 20 on"
+    )
+
+
+TUNED = replace(
+    BASED_ON, number=2, run_id="tuning",
+    tags={**BASED_ON.tags, "regen.base": "digits-gan/1", "regen.votes": voted().digest, "regen.verdict": "PROMOTE"},
+)  # fmt: skip
+
+
+def test_a_base_that_was_tuned_toward_these_very_votes_is_told_as_its_run_recorded_it(opened, monkeypatch):
+    recorded = {"evaluation/proof.json": proof(), "gate/verdict.json": {
+        "decision": "HOLD", "reasons": ["it is the champion already"], "win_rate": estimate(0.9), "by": "40 votes",
+    }}  # fmt: skip
+    monkeypatch.setattr(conclude.tracking.Run, "read_json", lambda run, path: recorded[path])
+    monkeypatch.setattr(conclude.fresh, "uncounted", lambda alignment, store: ("12 votes do not count",))
+
+    found = conclude.made_of(replace(opened, base=TUNED), None)
+
+    assert (found.model, found.version, found.base, found.reused) == ("digits-gan", 2, "digits-gan/1", True)
+    assert (found.decision, found.promoted, found.by) == ("HOLD", True, "40 votes")
+    assert found.arms == proof()["arms"]
+    assert found.win_rate == estimate(0.9)
+    assert found.report == "evaluation/report.html of the MLflow run tuning"
+    assert found.notes[0].startswith("'regen align --model digits-gan/1' tunes digits-gan/1 anew")
+    assert found.notes[1] == "12 votes do not count"
+    assert not found.is_current
+    told = conclude.markdown(found)
+    assert "Win rate: 0.900" in told
+    assert "- 12 votes do not count" in told
+
+
+def test_of_a_base_whose_run_lost_its_files_the_tags_are_told(opened, monkeypatch):
+    monkeypatch.setattr(conclude.tracking.Run, "read_json", lambda run, path: None)
+    monkeypatch.setattr(conclude.fresh, "uncounted", lambda alignment, store: ())
+
+    found = conclude.made_of(replace(opened, base=TUNED), None)
+
+    assert (found.decision, found.arms, found.win_rate) == ("PROMOTE", {}, {})
+    assert conclude.made_of(opened, None) is None
+
+
 def judged(opened, rate=RATE, **changes):
     found = proof() | changes
     return conclude._by_the_gate(opened, found, rate)

@@ -157,7 +157,33 @@ def test_a_version_tells_its_project_by_its_tag_or_by_its_name(monkeypatch, tags
     version = Version("parts-gan", 3, "run", (), {"regen.kind": "gan", "regen.split": "0:0.5"} | tags, 0)
     monkeypatch.setattr(reevaluate.versions, "resolve", lambda reference: version)
 
-    assert find("parts-gan/3") == Subject("parts-gan 3", "gan", project, "models:/parts-gan/3", "0:0.5")
+    assert find("parts-gan/3") == Subject("parts-gan 3", "gan", project, "models:/parts-gan/3", "0:0.5", "run")
+
+
+@pytest.mark.parametrize(
+    ("reference", "against"),
+    [
+        ("digits-gan/1", "digits-gan@champion"),
+        ("digits-gan", "f" * 32),
+        ("f" * 32, "digits-gan/1"),
+        ("f" * 32, "f" * 32),
+    ],
+)
+def test_a_model_against_itself_is_refused_whatever_it_is_called(monkeypatch, reference, against):
+    version = Version("digits-gan", 1, "f" * 32, ("champion",), {"regen.kind": "gan"}, 0)
+    logged = Subject("run ffffffff", "gan", "digits", "models:/m-1", "", "f" * 32)
+    monkeypatch.setattr(reevaluate.tracking, "open_store", lambda workspace: None)
+    monkeypatch.setattr(reevaluate.versions, "resolve", lambda reference: version)
+    monkeypatch.setattr(reevaluate, "_of_run", lambda run_id: logged)
+
+    with pytest.raises(ConfigError, match=f"{reference} and {against} are one model, .*; name another by --against"):
+        reevaluate.reevaluate(Workspace.find(), reference, against)
+
+
+def test_two_versions_are_two_models():
+    one, other = (Subject(f"m {n}", "gan", "digits", f"models:/m/{n}", "", "run") for n in (1, 2))
+
+    reevaluate._require_two("m/1", "m/2", one, other)
 
 
 def test_a_model_that_makes_no_images_is_refused(monkeypatch):

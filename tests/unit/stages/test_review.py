@@ -120,7 +120,9 @@ def test_other_numbers_than_it_was_opened_with_are_refused(registered, votes):
     reference = f"{versions['gan'].model}/{versions['gan'].number}"
     number = review.open_review(workspace, votes, reference, 0, n_pairs=6).campaign.id
 
-    with pytest.raises(ConfigError, match=f"is open with 6 pairs for 1 each; leave .* regen votes close {number}"):
+    with pytest.raises(
+        ConfigError, match=f"is open with 6 pairs for 1 each, not 7 for 1; leave .* 'regen votes close {number}'"
+    ):
         review.open_review(workspace, votes, reference, 0, n_pairs=7)
 
 
@@ -169,10 +171,41 @@ def test_votes_go_out_to_a_file_and_come_back(registered, votes, tmp_path):
     opened = review.open_review(workspace, votes, f"{versions['gan'].model}/{versions['gan'].number}", 0, n_pairs=6)
     list(shown_samples(votes, opened.campaign.id))
 
-    target, n, n_people = review.export_votes(workspace, votes, None, "parquet", tmp_path / "v.parquet", training=False)
+    done = review.export_votes(workspace, votes, None, "parquet", tmp_path / "v.parquet", training=False)
 
-    assert (target, n, n_people) == (tmp_path / "v.parquet", 6, 1)
-    assert review.import_votes(votes, target) == (0, 6)
+    assert done == review.Exported(tmp_path / "v.parquet", opened.campaign.id, 6, 6, 1, is_recorded=False)
+    assert review.import_votes(votes, done.file) == (0, 6)
+
+
+def test_an_export_without_a_name_keeps_out_of_the_folder_that_dvc_records(registered, votes, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    workspace, versions = registered
+    opened = review.open_review(workspace, votes, f"{versions['gan'].model}/{versions['gan'].number}", 0, n_pairs=6)
+    list(shown_samples(votes, opened.campaign.id))
+
+    files = {
+        form: review.export_votes(workspace, votes, None, form, None, training=False).file for form in review.FORMATS
+    }
+    (workspace.root / "votes.dvc").touch()
+    kept = review.export_votes(workspace, votes, None, "jsonl", workspace.root / "votes" / "v.jsonl", training=False)
+
+    assert sorted(path.name for path in tmp_path.glob("campaign-*")) == sorted(map(str, files.values()))
+    assert len(set(files.values())) == len(review.FORMATS)
+    assert kept.is_recorded
+
+
+def test_an_export_says_how_many_votes_a_format_cannot_hold(registered, votes, tmp_path):
+    workspace, versions = registered
+    reference = f"{versions['gan'].model}/{versions['gan'].number}"
+    number = review.open_review(workspace, votes, reference, 0, n_pairs=40).campaign.id
+    simulate_votes(workspace, votes, number, 1, seed=0)
+    held = export.votes(votes)
+
+    done = review.export_votes(workspace, votes, number, "trl", tmp_path / "v.jsonl", training=False)
+
+    assert done.votes == len(held) == 40
+    assert done.written == len(done.file.read_text().splitlines())
+    assert done.written == ((held.choice != 0) & ~held.gold & ~held.repeat).sum() < 40
 
 
 def test_simulated_people_judge_all_of_it_by_their_taste_and_never_hastily(registered, votes):

@@ -8,6 +8,7 @@ from regen.preferences import campaigns, export
 from regen.stages import drawing, review, votes
 from regen.stages.simulate import simulate_votes
 from tests.unit.registry.conftest import made_store, store  # noqa: F401  # fixtures
+from tests.unit.stages.test_alignment import voted as voted_on
 
 FEW = RewardConfig(min_votes=30)
 
@@ -60,7 +61,8 @@ def test_a_model_that_nobody_voted_on_has_no_votes(voted):
 
     assert (len(found.table), found.people, found.held_out, found.campaigns) == (0, 0, 0, ())
     with pytest.raises(
-        TooFewVotesError, match=r"0 votes on ghost-gan .* and 100 \(reward.min_votes\) .* about 100 are missing"
+        TooFewVotesError,
+        match=r"0 votes on ghost-gan .* and 100 \(reward.min_votes\) .*: 100 are missing, 20 of them on",
     ):
         votes.require_enough(found, RewardConfig())
 
@@ -71,8 +73,15 @@ def test_too_few_votes_are_told_with_the_number_that_is_missing(voted):
     missing = votes.missing_votes(found, RewardConfig(min_votes=500))
 
     assert missing == 500 - len(found.table)
-    with pytest.raises(TooFewVotesError, match=f"about {missing} are missing; 'regen review --model voted-gan'"):
+    with pytest.raises(TooFewVotesError, match=f": {missing} are missing.*; 'regen review --model voted-gan'"):
         votes.require_enough(found, RewardConfig(min_votes=500))
+
+
+@pytest.mark.parametrize(("n", "missing", "apart"), [(3, 97, 19), (99, 1, 0), (100, 0, 0)])
+def test_the_number_that_is_missing_is_exact(n, missing, apart):
+    found = voted_on(n)
+
+    assert (votes.missing_votes(found, RewardConfig()), votes.missing_held_out(found)) == (missing, apart)
 
 
 def test_too_few_votes_on_held_out_samples_are_told_too(voted):
@@ -80,7 +89,8 @@ def test_too_few_votes_on_held_out_samples_are_told_too(voted):
     few = votes.Collected("voted-gan", found.table.assign(split="train"))
 
     with pytest.raises(
-        TooFewVotesError, match=r"with 20 on held-out samples, of which there are 0 .* about 100 are missing"
+        TooFewVotesError,
+        match=r"and 20 on held-out samples, .* there are 0: 20 on held-out .* about 100 votes bring",
     ):
         votes.require_enough(few, FEW)
 

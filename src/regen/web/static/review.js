@@ -6,6 +6,8 @@
   let on = true;
   try { on = localStorage.getItem("keys") !== "off"; } catch { /* storage is switched off: keys stay on */ }
 
+  document.documentElement.classList.add("scripted");
+
   const show = () => {
     if (!toggle) return;
     toggle.setAttribute("aria-pressed", String(on));
