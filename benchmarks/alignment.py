@@ -5,7 +5,7 @@ Each seed trains the default project's models, learns a reward from 1,000 votes 
 toward it, and measures every arm on fresh latents: the true win rate over the base, the Fréchet distance to all rows
 that the extractor never saw, and how far the classes' shares move. What the folder of --out holds is not run again.
 
-    python benchmarks/alignment.py [--out alignment.jsonl] [--quick] [--json] [--jobs 2] [--seeds 0 1 2]
+    python benchmarks/alignment.py [--out alignment.jsonl] [--quick] [--json] [--jobs 2] [--seeds 0 1 2] [--kinds gan vae]
 """
 
 import argparse
@@ -46,7 +46,7 @@ from regen.stages import train
 from regen.training import witnesses
 from regen.training.rows import Rows
 from regen.training.runtime import Runtime, prepare_process
-from regen.training.tuning import refit_prior, tune_decoder, tune_gan
+from regen.training.tuning import tune_gan, tune_vae
 from regen.training.witnesses import Witnesses
 
 Kind = Literal["gan", "vae"]
@@ -55,12 +55,13 @@ FORMED_ON, JUDGED, MEASURED, PAIRS = 4096, 2000, 7000, 4000
 SHUFFLES = 5
 TARGETS = {
     "win_tuned_gan": 0.88, "fd_ratio_tuned_gan": 1.6, "win_lambda0_low": 0.45, "win_lambda0_high": 0.55,
-    "win_tuned_vae": 0.80, "reward_accuracy_100": 0.718, "reward_accuracy_300": 0.866, "reward_accuracy_1000": 0.913,
+    "win_tuned_vae": 0.80, "fd_ratio_tuned_vae": 1.6,
+    "reward_accuracy_100": 0.718, "reward_accuracy_300": 0.866, "reward_accuracy_1000": 0.913,
 }  # fmt: skip
 QUICK = {"gan.images": "48000", "vae.images": "32000", "extractor.images": "32000", "reward.pairs": "8000"}
 ARMS: dict[Kind, tuple[str, ...]] = {
     "gan": ("base", "tuned", "lambda0", "best_of_4", "best_of_16", "reward_only", *(f"shuffled{i}" for i in range(SHUFFLES))),
-    "vae": ("base", "best_of_4", "best_of_16", "prior", "tuned"),
+    "vae": ("base", "tuned", "best_of_4", "best_of_16"),
 }  # fmt: skip
 
 
@@ -135,17 +136,21 @@ class Bench:
         """All labels, in the order of the extractor's classes."""
         return sorted(set(self.dataset.labels.tolist()))
 
-    @cached_property
-    def rows(self) -> Rows:
-        """What the GAN was trained on."""
-        return train.rows_of(self.config, self.dataset, "train", self.labels)
+    def rows(self, kind: Kind) -> Rows:
+        """What the model was trained on."""
+        return train.rows_of(self.config, self.dataset, "train", self.seen(kind), normal_only=kind == "vae")
 
-    def witnesses(self) -> Witnesses:
+    def seen(self, kind: Kind) -> list[int]:
+        """The labels of these rows."""
+        return [label for label in self.labels if kind == "gan" or label != self.dataset.anomaly_class]
+
+    def witnesses(self, kind: Kind) -> Witnesses:
         """By whose features tuned samples shall look as before."""
-        if (found := witnesses.load(self.models, self.rows)) is None:
-            config, n_classes = self.config.extractor, len(self.labels)
-            found = witnesses.train_witnesses(config, self.rows, n_classes, self.seed, Runtime())
-            witnesses.save(self.models, found, config, self.dataset.shape, n_classes)
+        rows, place = self.rows(kind), self.models if kind == "gan" else self.models / "normal"
+        if (found := witnesses.load(place, rows)) is None:
+            config, n_classes = self.config.extractor, len(self.seen(kind))
+            found = witnesses.train_witnesses(config, rows, n_classes, self.seed, Runtime())
+            witnesses.save(place, found, config, self.dataset.shape, n_classes)
         return found
 
     def annotator(self, kind: Kind) -> Annotator:
@@ -184,8 +189,8 @@ def prepare(seed: int, folder: Path, quick: bool) -> None:
     """Makes what several arms share."""
     bench = bench_of(seed, folder, quick)
     bench.train_base()
-    bench.witnesses()
     for kind in ARMS:
+        bench.witnesses(kind)
         bench.reward(kind)
 
 
@@ -201,8 +206,9 @@ def gan_arm(bench: Bench, arm: str) -> Sampler:
         config.align
     )
     return tune_gan(
-        changed, config.gan, generator, bench.network("discriminator"), bench.rows, reward, derive(bench.seed, "tuning"),
-        Runtime(), Lookout(bench.extractor, bench.real("gan"), bench.seed), bench.witnesses(),
+        changed, config.gan, generator, bench.network("discriminator"), bench.rows("gan"), reward,
+        derive(bench.seed, "tuning"), Runtime(), Lookout(bench.extractor, bench.real("gan"), bench.seed),
+        bench.witnesses("gan"),
     ).model  # fmt: skip
 
 
@@ -214,10 +220,9 @@ def vae_arm(bench: Bench, arm: str) -> Sampler:
     reward = bench.reward("vae")
     if arm.startswith("best_of_"):
         return BestOf(vae, reward, int(arm.removeprefix("best_of_")))
-    refitted = refit_prior(config.align, vae, reward, derive(bench.seed, "tuning"))
-    if arm == "prior":
-        return refitted
-    return tune_decoder(config.align, refitted, reward, derive(bench.seed, "tuning"), Runtime()).model
+    watch = Lookout(bench.extractor, bench.real("vae"), bench.seed)
+    seed, seen_by = derive(bench.seed, "tuning"), bench.witnesses("vae")
+    return tune_vae(config.align, vae, reward, seed, Runtime(), watch, seen_by).model
 
 
 def measure(bench: Bench, kind: Kind, model: Sampler) -> dict[str, float]:
@@ -262,10 +267,10 @@ def reward_accuracy(bench: Bench, n: int) -> dict[str, float]:
     }  # fmt: skip
 
 
-def jobs(seeds: list[int]) -> list[Job]:
+def jobs(seeds: list[int], kinds: list[Kind]) -> list[Job]:
     """Every line that the ledger should have; what takes longest comes last."""
-    arms = [Job(kind, arm, seed) for kind, some in ARMS.items() for arm in some for seed in seeds]
-    rewards = [Job("gan", f"reward_from_{n}", seed) for n in REWARD_SIZES for seed in seeds]
+    arms = [Job(kind, arm, seed) for kind in kinds for arm in ARMS[kind] for seed in seeds]
+    rewards = [Job("gan", f"reward_from_{n}", seed) for n in REWARD_SIZES for seed in seeds if "gan" in kinds]
     return sorted(arms + rewards, key=lambda job: (job.arm == "reward_only", job.arm.startswith("shuffled")))
 
 
@@ -347,6 +352,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="end with one JSON object")
     parser.add_argument("--jobs", type=int, default=2, help="arms at a time")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--kinds", nargs="+", choices=list(ARMS), default=list(ARMS), help="whose arms are measured")
     options = parser.parse_args()
     seeds, folder = (
         (options.seeds[:1], options.out.parent / "quick") if options.quick else (options.seeds, options.out.parent)
@@ -355,7 +361,7 @@ def main() -> None:
     out = folder / options.out.name
     known = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
     done = {line["job"] for line in known}
-    missing = [job for job in jobs(seeds) if job.name not in done]
+    missing = [job for job in jobs(seeds, options.kinds) if job.name not in done]
     with ProcessPoolExecutor(options.jobs, get_context("spawn")) as pool:
         for ready in [pool.submit(prepare, seed, folder, options.quick) for seed in {job.seed for job in missing}]:
             ready.result()

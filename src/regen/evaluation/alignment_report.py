@@ -20,7 +20,7 @@ PLACES = 8
 """Pairs of images in a row."""
 
 
-ARMS = ("base", "tuned", "prior", "best_of_4", "best_of_16", "lambda0", "shuffled")
+ARMS = ("base", "tuned", "best_of_4", "best_of_16", "lambda0", "shuffled")
 """Every way of sampling that is measured, in the order of the table."""
 
 

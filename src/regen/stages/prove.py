@@ -37,7 +37,6 @@ from regen.stages.alignment import Alignment
 from regen.stages.base import Outcome, jsonable
 from regen.stages.learn import JUDGE, seen
 from regen.stages.tune import expected_wins, tuned_toward
-from regen.training.tuning import refit_prior
 
 DRAWN = 4096
 """Fresh samples of each arm: enough that none unacceptable among them bounds their rate by a thousandth."""
@@ -135,10 +134,6 @@ def _arms(
     yield "tuned", "tuned", tuned
     for n in BEST_OF:
         yield f"best_of_{n}", f"the base, best of {n}", arms.BestOf(base, reward, n)
-    if alignment.kind == "vae":
-        config = alignment.context.config
-        seed = derive(config.seed, "align", "tuning")
-        yield "prior", "the base, prior refitted alone", refit_prior(config.align, alignment.network(), reward, seed)
     if alignment.controls:
         yield from _controls(alignment, reward)
 

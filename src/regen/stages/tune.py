@@ -32,7 +32,7 @@ from regen.stages.learn import JUDGE, seen
 from regen.stages.train import Watcher, rows_of
 from regen.training.checkpoints import Checkpoints
 from regen.training.runtime import Runtime, Silent, open_fabric, prepare_process
-from regen.training.tuning import Tuned, refit_prior, tune_decoder, tune_gan
+from regen.training.tuning import Tuned, tune_gan, tune_vae
 from regen.training.vae import calibrate
 from regen.training.witnesses import train_witnesses
 
@@ -138,15 +138,16 @@ def _tuned_vae(
     alignment: Alignment, reward: RewardEnsemble, settings: AlignConfig, seed: int, runtime: Runtime,
     watch: Lookout | None,
 ) -> Tuned[Vae]:  # fmt: skip
-    """Prior, then decoder; σ, the anomaly score and its threshold are fitted to the new decoder."""
+    """The prior; the anomaly score, which knows it, and its threshold are fitted to the new one."""
     config, labels = alignment.context.config, alignment.labels
     labels = [label for label in labels if label != alignment.dataset.anomaly_class]
-    before = alignment.network()
-    refitted = refit_prior(settings, before, reward, seed, runtime.device)
-    done = tune_decoder(settings, refitted, reward, seed, runtime, watch, refitted_from=before)
     train, held_out = (
         rows_of(config, alignment.dataset, split, labels, normal_only=True) for split in ("train", "validation")
     )
+    seen_by = None
+    if settings.vae.feature_weight:
+        seen_by = train_witnesses(config.extractor, train, len(labels), config.seed, runtime)
+    done = tune_vae(settings, alignment.network(), reward, seed, runtime, watch, seen_by)
     calibrate(
         done.model, train.thinned(config.vae.score_reference), held_out, config.vae, config.seed, refits_prior=False
     )

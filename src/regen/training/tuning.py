@@ -2,9 +2,9 @@
 
 The GAN goes on with its adversarial loss and adds three terms: how far the reward, taken pessimistically (Coste et al., 2024,
 https://arxiv.org/abs/2310.02743), falls short of a cap; the squared distance from what the untuned generator makes of the
-same latents; and how far the mean features have moved. The VAE's prior is refitted to its own draws weighted by
-exp(reward/β), the optimum of reward under a KL penalty (Korbak et al., 2022, https://arxiv.org/abs/2205.11275); then its
-decoder gets the reward and the squared distance.
+same latents; and how far the mean features have moved. The VAE's prior gets the same three terms: its Gaussians are moved by
+the gradient through the decoder, which stays. Draws that are chosen by their reward instead come to look alike, and that costs
+distance; a decoder that is tuned no longer reconstructs.
 """
 
 from collections.abc import Callable
@@ -14,13 +14,12 @@ from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
 
 from regen.core.sections.alignment import AlignConfig
 from regen.core.sections.models import GanConfig
-from regen.core.seeds import derive
-from regen.models.gan import Classes, Discriminator, Generator, draw_classes
+from regen.models.gan import Classes, Discriminator, Generator
 from regen.models.networks import to_pixels
 from regen.models.vae import Vae
 from regen.training import ema
@@ -33,13 +32,10 @@ from regen.training.rows import Feed, Rows
 from regen.training.runtime import Runtime
 from regen.training.schedules import cosine
 from regen.training.slopes import logits_and_slopes
-from regen.training.vae import fit_mixture
 from regen.training.witnesses import Witnesses
 
 BETAS = (0.0, 0.99)
 """Adam's, as they were when the GAN's training ended."""
-POOL = 16_384
-"""Latents of the refitted prior that the decoder is tuned on."""
 PREVIEWED = 64
 
 
@@ -211,74 +207,86 @@ def _critic_losses(
     return loss.adversarial(*logits.chunk(2)).discriminator, slope
 
 
-@torch.no_grad()
-def refit_prior(config: AlignConfig, vae: Vae, reward: Reward, seed: int, device: torch.device | None = None) -> Vae:
-    """A VAE with the same networks whose prior has moved toward draws that are liked; each class keeps its share.
+class Prior(nn.Module):
+    """The Gaussians of a VAE's prior as parameters: means, and lower Cholesky factors whose diagonals stay positive."""
 
-    Draws of each class are kept with a chance in proportion to exp(reward/β), reward counting up to the cap, as many as the
-    weighted draws are worth (their effective number, Kish, 1965), and the class's mixture is fitted to these.
-    """
-    device = device or vae.log_sigma.device
-    refitted, source = deepcopy(vae), deepcopy(vae).to(device).eval()
-    rng = torch.Generator().manual_seed(derive(seed, "align", "prior"))
-    for part in vae.class_shares.nonzero().flatten().tolist():
-        latents = vae.draw_latents(torch.full((config.vae.prior_draws,), part), rng)
-        made = (source.decode(batch).clamp(0, 1) for batch in latents.to(device).split(1024))
-        rewards = torch.cat([pessimistic(reward(images), config.pessimism) for images in made]).double().cpu()
-        weights = (rewards.clamp_max(config.reward_cap) / config.vae.prior_temperature).softmax(dim=0)
-        worth = max(int(1 / float(weights.square().sum())), 2)
-        kept = latents[torch.multinomial(weights, worth, replacement=True, generator=rng)]
-        fit_mixture(refitted, part, kept.double().numpy().astype(np.float64), derive(seed, "align", part) % 2**32)
-    return refitted
+    def __init__(self, vae: Vae) -> None:
+        super().__init__()
+        factors = vae.mixture_factors.flatten(0, 1)
+        self.means = nn.Parameter(vae.mixture_means.flatten(0, 1).clone())
+        self.below = nn.Parameter(factors.tril(-1))
+        self.log_diagonal = nn.Parameter(factors.diagonal(dim1=1, dim2=2).log())
+
+    @property
+    def factors(self) -> Float[Tensor, "g d d"]:
+        """The lower Cholesky factors of the covariances."""
+        factors: Tensor = self.below.tril(-1) + torch.diag_embed(self.log_diagonal.exp())
+        return factors
+
+    def forward(self, place: Int64[Tensor, " n"], noise: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+        """Latents of the Gaussians at these places, from standard normal noise."""
+        latents: Tensor = self.means[place] + (self.factors[place] @ noise.unsqueeze(-1)).squeeze(-1)
+        return latents
+
+    @torch.no_grad()
+    def pour(self, vae: Vae) -> None:
+        """Makes them the prior of a VAE; what each Gaussian and each class is drawn with stays the VAE's."""
+        vae.mixture_means.copy_(self.means.view_as(vae.mixture_means))
+        vae.mixture_factors.copy_(self.factors.view_as(vae.mixture_factors))
 
 
-def tune_decoder(
+def tune_vae(
     config: AlignConfig,
     vae: Vae,
     reward: Reward,
     seed: int,
     runtime: Runtime,
     watch: Watch[Vae] | None = None,
-    refitted_from: Vae | None = None,
+    witnesses: Witnesses | None = None,
 ) -> Tuned[Vae]:
-    """Trains the decoder toward the reward on latents of the VAE's prior, held near what it made of them before.
+    """Moves the prior's Gaussians toward the reward, held near what the decoder makes of the same noise by the given ones.
 
-    Encoder and prior stay. σ and the anomaly score are the old decoder's: `calibrate` anew, without refitting the prior.
+    Encoder and decoder stay, and so do reconstructions and the bound on the likelihood; so do the chances of classes and
+    Gaussians. The anomaly score knows the prior: `calibrate` anew, without refitting it.
 
     Args:
-        refitted_from: the VAE before its prior was refitted, whose distance looks are held against; `vae` if left out.
+        reward: on the runtime's device, its own weights frozen.
+        witnesses: by whose features the samples shall look as before on average; nobody's if left out.
 
     Raises:
         DivergenceError: a loss is not finite, again and again.
     """
     settings, n = config.vae, runtime.share(config.vae.batch_size)
-    base = deepcopy(vae).to(runtime.device).requires_grad_(False)
-    tuned = deepcopy(base)
-    tuned.decoder.requires_grad_(True)
-    average = ema.averaged_copy(tuned)
-    optimiser = torch.optim.Adam(tuned.decoder.parameters(), settings.learning_rate, fused=True)
-    state, guard = State({"vae": tuned, "average": average}, {"decoder": optimiser}), Guard(runtime)
-    draws, rng = runtime.draws(seed, "align vae"), torch.Generator().manual_seed(derive(seed, "align", "pool"))
-    pool = vae.draw_latents(draw_classes(vae.class_shares, POOL, rng), rng).to(runtime.device)
+    base = deepcopy(vae).to(runtime.device).requires_grad_(False).eval()
+    shown, prior = deepcopy(base), Prior(base)
+    start, average = ema.averaged_copy(prior), ema.averaged_copy(prior)
+    optimiser = torch.optim.Adam(prior.parameters(), settings.learning_rate, fused=True)
+    state = State({"prior": prior, "average": average, "vae": shown}, {"prior": optimiser})
+    guard, draws = Guard(runtime), runtime.draws(seed, "align vae")
+    seen_by = None if witnesses is None else witnesses.to(runtime.device)
+    chances = (base.class_shares[:, None] * base.mixture_weights).flatten().cumsum(dim=0)
 
     def step(spent: float) -> dict[str, Tensor]:
         draws.start(state.steps)
-        optimiser.param_groups[0]["lr"] = state.rate * settings.learning_rate
-        latents = pool[draws.integers(len(pool), n)]
+        optimiser.param_groups[0]["lr"] = state.rate * cosine(settings.learning_rate, 0.0, spent)
+        place = torch.searchsorted(chances / chances[-1], draws.uniform(n), right=True)  # none that is never drawn
+        noise = draws.normal(n, base.latent_dim)
+        latents = prior(place, noise)
         with runtime.autocast():
             with torch.no_grad():
-                before = base.decode(latents).float()
-            made = tuned.decode(latents).float()
+                before = base.decode(start(place, noise)).float()
+            made = base.decode(latents).float()
             short = shortfall(reward(made.clamp(0, 1)).float(), config.reward_cap, config.pessimism)
+            told = made.new_zeros(()) if seen_by is None else seen_by.shift(made.clamp(0, 1), before.clamp(0, 1))
         away = drift(made, before)
-        guard.step(
-            "the decoder's", settings.reward_weight * short + settings.anchor_weight * away, tuned.decoder, optimiser
-        )
-        ema.update(average.decoder, tuned.decoder, settings.batch_size, config.ema_half_life_images)
-        return {"reward_shortfall": short, "drift": away}
+        pull = settings.reward_weight * short + settings.anchor_weight * away + settings.feature_weight * told
+        guard.step("the prior's", pull, prior, optimiser)
+        ema.update(average, prior, settings.batch_size, config.ema_half_life_images)
+        average.pour(shown)
+        return {"reward_shortfall": short, "drift": away, "feature_shift": told}
 
-    first = Look(0.0) if watch is None else watch(deepcopy(refitted_from or vae).to(runtime.device))
-    return _watched(config, settings.images, settings.batch_size, state, step, runtime, guard, average, watch, first)
+    first = Look(0.0) if watch is None else watch(base)
+    return _watched(config, settings.images, settings.batch_size, state, step, runtime, guard, shown, watch, first)
 
 
 class _TrippedError(Exception):

@@ -3,6 +3,7 @@
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from regen.training.checkpoints import Checkpoints
 from regen.training.gan import TrainedGan, train_gan
 from regen.training.losses import LOSSES
 from regen.training.runtime import Runtime
-from regen.training.tuning import Look, Tuned, drift, pessimistic, refit_prior, shortfall, tune_decoder, tune_gan
+from regen.training.tuning import Look, Prior, Tuned, drift, pessimistic, shortfall, tune_gan, tune_vae
 from regen.training.vae import calibrate, train_vae
 from regen.training.witnesses import Witnesses
 from tests.unit.training.toys import Heard, differing, half_rows, weights_of
@@ -31,7 +32,7 @@ CLASSES = ("left", "right")
 SHORT = AlignConfig.model_validate({
     "inspect_every_images": 5 * 16, "ema_half_life_images": 100,
     "gan": {"images": 20 * 16, "learning_rate": 1e-4, "reward_weight": 2.0, "anchor_weight": 2.0},
-    "vae": {"images": 20 * 16, "batch_size": 16, "prior_draws": 400},
+    "vae": {"images": 20 * 16, "batch_size": 16, "learning_rate": 1e-2},
 })  # fmt: skip
 EVERY = 5 * 16
 
@@ -84,11 +85,12 @@ def tune(gan: TrainedGan, config: AlignConfig = SHORT, runtime: Runtime | None =
     )  # fmt: skip
 
 
-def decode(vae: Vae, config: AlignConfig = SHORT, runtime: Runtime | None = None, **options: object) -> Tuned:
-    given = {"reward": Brightness(), "seed": 0, "watch": None} | options
-    return tune_decoder(
-        config, vae, given["reward"], given["seed"], runtime or Runtime(log_every_images=EVERY), given["watch"]
-    )
+def move(vae: Vae, config: AlignConfig = SHORT, runtime: Runtime | None = None, **options: object) -> Tuned:
+    given = {"reward": Brightness(), "seed": 0, "watch": None, "witnesses": None} | options
+    return tune_vae(
+        config, vae, given["reward"], given["seed"], runtime or Runtime(log_every_images=EVERY), given["watch"],
+        given["witnesses"],
+    )  # fmt: skip
 
 
 def test_pessimism_takes_the_members_sd_off_their_mean():
@@ -184,14 +186,14 @@ def test_both_networks_and_the_vae_that_were_given_stay_as_they_are(gan, vae):
     before = weights_of(g=gan.generator, d=gan.discriminator, v=vae)
 
     tune(gan)
-    decode(refit_prior(SHORT, vae, Brightness(), 0))
+    move(vae)
 
     assert differing(before, weights_of(g=gan.generator, d=gan.discriminator, v=vae)) == []
 
 
 @pytest.mark.parametrize("kind", ["gan", "vae"])
 def test_the_same_seed_tunes_alike_and_another_one_otherwise(gan, vae, kind):
-    loop = partial(tune, gan) if kind == "gan" else partial(decode, vae)
+    loop = partial(tune, gan) if kind == "gan" else partial(move, vae)
     torch.manual_seed(1)
     one = loop()
     torch.manual_seed(2)
@@ -204,7 +206,7 @@ def test_the_same_seed_tunes_alike_and_another_one_otherwise(gan, vae, kind):
 
 @pytest.mark.parametrize("kind", ["gan", "vae"])
 def test_an_interrupted_tuning_ends_as_an_uninterrupted_one(gan, vae, kind, tmp_path: Path):
-    loop = partial(tune, gan) if kind == "gan" else partial(decode, vae)
+    loop = partial(tune, gan) if kind == "gan" else partial(move, vae)
 
     def watch(model: Generator | Vae) -> Look:
         return Look(1.0, 0.5 + liked(model))
@@ -266,59 +268,90 @@ def test_a_reward_that_is_no_number_stops_the_tuning(gan, vae):
     def broken(images: Tensor) -> Tensor:
         return Brightness()(images) * float("nan")
 
-    for loop in (partial(tune, gan), partial(decode, vae)):
-        with pytest.raises(DivergenceError, match=r"the (generator|decoder)'s loss is nan after 0 images"):
+    for loop in (partial(tune, gan), partial(move, vae)):
+        with pytest.raises(DivergenceError, match=r"the (generator|prior)'s loss is nan after 0 images"):
             loop(reward=broken)
 
 
-def test_a_refitted_prior_draws_what_is_liked_and_keeps_the_classes_shares(vae):
+def test_tuning_the_vae_draws_what_is_liked_and_moves_nothing_but_the_gaussians(vae):
     reward = Brightness.beside(vae)
+    config = changed(SHORT, "vae", images=150 * 16, anchor_weight=0.1)
 
-    refitted = refit_prior(SHORT, vae, reward, 0)
+    done = move(vae, config, reward=reward)
 
-    assert reward(sample(refitted)).mean() > reward(sample(vae)).mean() + 0.3
-    assert torch.equal(refitted.class_shares, vae.class_shares)
-    assert all("mixture" in name for name in differing(weights_of(v=vae), weights_of(v=refitted)))
-
-
-def test_a_colder_prior_moves_farther(vae):
-    reward = Brightness.beside(vae)
-    warm, cold = (refit_prior(changed(SHORT, "vae", prior_temperature=beta), vae, reward, 0) for beta in (4.0, 0.5))
-
-    assert reward(sample(vae)).mean() < reward(sample(warm)).mean() < reward(sample(cold)).mean()
+    assert reward(sample(done.model)).mean() > reward(sample(vae)).mean() + 0.3
+    assert done.curve[-1]["reward_shortfall"] < done.curve[0]["reward_shortfall"]
+    assert differing(weights_of(v=vae), weights_of(v=done.model)) == ["v.mixture_means", "v.mixture_factors"]
 
 
-def test_an_indifferent_reward_leaves_the_prior_about_where_it_was(vae):
-    refitted = refit_prior(changed(SHORT, "vae", prior_draws=4000), vae, lambda images: torch.zeros(2, len(images)), 0)
+def test_a_tuned_vae_reconstructs_as_before_bit_for_bit(vae):
+    images = half_rows(16, 9).take(torch.arange(16)).images
 
-    assert sample(refitted, 2000).mean().item() == pytest.approx(sample(vae, 2000).mean().item(), abs=0.01)
+    assert torch.equal(move(vae).model.reconstruct(images), vae.reconstruct(images))
 
 
-def test_tuning_the_decoder_raises_the_reward_and_leaves_encoder_and_prior(vae):
-    config = changed(SHORT, "vae", images=150 * 16, learning_rate=1e-3, anchor_weight=1.0)
+def test_without_the_reward_the_prior_stays_where_it_is(vae):
+    tuned = move(vae, changed(SHORT, "vae", reward_weight=0.0)).model
 
-    done = decode(vae, config)
+    torch.testing.assert_close(tuned.mixture_means, vae.mixture_means, rtol=0, atol=0)
+    torch.testing.assert_close(tuned.mixture_factors, vae.mixture_factors)
 
-    assert liked(done.model) > liked(vae) + 0.2
-    assert all("decoder" in name for name in differing(weights_of(v=vae), weights_of(v=done.model)))
+
+def test_the_gaussians_of_a_tuned_prior_have_a_density(vae):
+    tuned = move(vae, changed(SHORT, "vae", images=150 * 16, learning_rate=0.3, anchor_weight=0.0)).model
+
+    assert (tuned.mixture_factors.diagonal(dim1=-2, dim2=-1) > 0).all()
+    assert torch.equal(tuned.mixture_factors, tuned.mixture_factors.tril())
+    assert torch.isfinite(tuned.log_prior(tuned.draw_latents(torch.zeros(50).long(), torch.Generator()))).all()
+
+
+def test_gaussians_as_parameters_draw_as_the_vae_does(vae):
+    prior, noise = Prior(vae), torch.randn(7, 2, generator=torch.Generator().manual_seed(0))
+    place = torch.tensor([0, 1, 2, 3, 4, 10, 13])
+
+    latents = prior(place, noise)
+
+    for row, one in enumerate(place.tolist()):
+        part, component = divmod(one, vae.mixture_weights.shape[1])
+        expected = vae.mixture_factors[part, component] @ noise[row] + vae.mixture_means[part, component]
+        torch.testing.assert_close(latents[row], expected)
+
+
+def test_gaussians_that_are_never_drawn_stay_as_they_are(vae):
+    lame = deepcopy(vae)
+    lame.mixture_weights[0] = torch.nn.functional.one_hot(torch.tensor(1), lame.mixture_weights.shape[1])
+    lame.class_shares.copy_(torch.tensor([1.0, 0.0]))
+
+    tuned = move(lame).model
+
+    moved = (tuned.mixture_means != lame.mixture_means).any(dim=2)
+    assert moved.nonzero().tolist() == [[0, 1]]
 
 
 @pytest.mark.parametrize("weight", ["reward_weight", "anchor_weight"])
-def test_each_term_of_the_decoders_loss_moves_the_result(vae, weight):
-    one, other = (decode(vae, changed(SHORT, "vae", **{weight: value})).model for value in (0.5, 30.0))
+def test_each_term_of_the_priors_loss_moves_the_result(vae, weight):
+    one, other = (move(vae, changed(SHORT, "vae", **{weight: value})).model for value in (0.5, 30.0))
 
-    assert [name for name in differing(weights_of(v=one), weights_of(v=other)) if "weight" in name]
+    assert differing(weights_of(v=one), weights_of(v=other)) == ["v.mixture_means", "v.mixture_factors"]
+
+
+def test_the_anchor_keeps_what_the_prior_draws_near_the_bases(vae):
+    def moved(weight: float) -> float:
+        config = changed(SHORT, "vae", images=100 * 16, anchor_weight=weight)
+        return float(drift(sample(move(vae, config).model), sample(vae)))
+
+    assert moved(20.0) < 0.6 * moved(0.0)
 
 
 def test_a_tuned_vae_is_calibrated_anew_without_losing_its_prior(vae):
-    tuned = decode(refit_prior(SHORT, vae, Brightness(), 0)).model
+    tuned = move(vae).model
     before = weights_of(v=tuned)
 
     calibrate(tuned, half_rows(100).thinned(len(vae.reference)), half_rows(16, 9), VAE, 0, refits_prior=False)
 
     moved = differing(before, weights_of(v=tuned))
     assert not [name for name in moved if "mixture" in name or "shares" in name]
-    assert "v.log_sigma" in moved
+    assert "v.calibration" in moved
 
 
 def test_a_model_without_classes_is_tuned_too():
@@ -350,19 +383,29 @@ def test_a_look_within_the_distance_of_a_promotion_is_kept_before_a_better_liked
     assert differing(weights_of(g=done.model), weights_of(g=shorter.model)) == []
 
 
-def test_looks_at_a_decoder_are_held_against_the_vae_before_its_prior_was_refitted(vae):
-    refitted, seen = deepcopy(vae), []
-    refitted.mixture_means += 1.0
+def test_looks_at_a_vae_begin_with_the_base_and_see_its_prior_move(vae):
+    seen = []
 
     def watch(model: Vae) -> Look:
         seen.append(model.mixture_means.clone())
         return Look(1.0)
 
-    tune_decoder(SHORT, refitted, Brightness(), 0, Runtime(log_every_images=EVERY), watch, refitted_from=vae)
+    done = move(vae, watch=watch)
 
     assert torch.equal(seen[0], vae.mixture_means)
-    assert len(seen) > 1
-    assert all(torch.equal(means, refitted.mixture_means) for means in seen[1:])
+    assert len(seen) == len(done.looks) == 5
+    assert all(not torch.equal(one, other) for one, other in pairwise(seen))
+    assert torch.equal(seen[-1], done.model.mixture_means)
+
+
+def test_a_look_at_a_vae_within_the_distance_of_a_promotion_is_kept_before_one_beyond_it(vae):
+    distances, seen = iter([10.0, 12.0, 15.9, 16.1, 16.2]), []
+
+    def watch(model: Vae) -> Look:
+        seen.append(model.mixture_means.clone())
+        return Look(next(distances))
+
+    assert torch.equal(move(vae, watch=watch).model.mixture_means, seen[2])
 
 
 def test_the_discriminator_comes_back_as_it_was_trained_on(gan):
@@ -373,13 +416,16 @@ def test_the_discriminator_comes_back_as_it_was_trained_on(gan):
     assert not any(parameter.requires_grad for parameter in done.discriminator.parameters())
 
 
+class Pixels(torch.nn.Module):
+    """A witness that sees pixels."""
+
+    body = torch.nn.Flatten()
+
+    def to(self, device):
+        return self
+
+
 def test_witnesses_keep_the_mean_features_near_the_bases(gan):
-    class Pixels(torch.nn.Module):
-        body = torch.nn.Flatten()
-
-        def to(self, device):
-            return self
-
     def moved(weight):
         seen_by = Witnesses([Pixels()], [1.0])
         done = tune(gan, changed(SHORT, "gan", feature_weight=weight, anchor_weight=0.0), witnesses=seen_by)
@@ -390,3 +436,12 @@ def test_witnesses_keep_the_mean_features_near_the_bases(gan):
 
     assert held[0] < 0.5 * free[0]
     assert held[1]["feature_shift"] < free[1]["feature_shift"]
+
+
+def test_witnesses_keep_the_mean_features_of_a_vae_near_the_bases(vae):
+    def moved(weight):
+        seen_by = Witnesses([Pixels()], [1.0])
+        config = changed(SHORT, "vae", images=100 * 16, feature_weight=weight, anchor_weight=0.0)
+        return float(seen_by.shift(sample(move(vae, config, witnesses=seen_by).model), sample(vae)))
+
+    assert moved(100.0) < 0.5 * moved(0.0)

@@ -48,22 +48,20 @@ class AlignGanConfig(Section):
 
 
 class AlignVaeConfig(Section):
-    """How the VAE is tuned: its prior refitted to draws weighted by exp(reward/β), then its decoder."""
+    """How the VAE's prior is tuned: λ·relu(cap − pessimistic reward) + γ·squared distance from the base; its networks stay."""
 
-    prior_temperature: Positive = 0.5
-    """β, in sd of the reward: the smaller, the farther the prior moves toward what people prefer."""
-    prior_draws: Count = 10_000
-    """Latents of each class that the prior is refitted to, before they are weighted."""
     images: Count = 40_000
-    """Budget: how many images the decoder makes as it is tuned; 1 leaves it nearly as it was."""
+    """Budget: how many images the decoder makes."""
     batch_size: Count = 64
     """Images in a step."""
-    learning_rate: Positive = 1e-4
-    """Adam's."""
+    learning_rate: Positive = 1e-2
+    """Adam's, at the start; it falls to 0 along a cosine."""
     reward_weight: Annotated[float, Field(ge=0)] = 2.0
-    """λ: what one sd of reward short of the cap costs."""
-    anchor_weight: Annotated[float, Field(ge=0)] = 10.0
-    """γ: what a squared distance of 1, summed over pixels, between an image and the base's of the same latents costs."""
+    """λ: what one sd of reward short of the cap costs; 0 leaves the prior where it is."""
+    anchor_weight: Annotated[float, Field(ge=0)] = 2.0
+    """γ: what a squared distance of 1, summed over pixels, between an image and the base's of the same noise costs."""
+    feature_weight: Annotated[float, Field(ge=0)] = 200.0
+    """What it costs that a batch's mean features, as two witnesses see them, move from the base's by the features' spread."""
 
 
 class AlignConfig(Section):
