@@ -53,7 +53,9 @@ def test_the_file_and_the_defaults_of_a_project_agree():
 def test_plain_prefect_reads_the_file_too():
     from prefect.cli.deploy._models import PrefectYamlModel
 
-    PrefectYamlModel.model_validate(yaml.safe_load((REPOSITORY / "prefect.yaml").read_text()))
+    found = PrefectYamlModel.model_validate(yaml.safe_load((REPOSITORY / "prefect.yaml").read_text()))
+
+    assert [one.entrypoint for one in found.deployments] == [one["entrypoint"] for one in ENTRIES]
 
 
 def test_retraining_has_its_time_and_runs_once_at_a_time():

@@ -202,11 +202,17 @@ def test_what_a_killed_regen_up_left_is_ended_by_the_next(supervisor, tmp_path, 
 @pytest.mark.parametrize(
     "text", ["{", "{}", '{"pid": 1}', '{"pid": "x", "mark": "y"}', '{"pid": 999999999, "mark": ""}']
 )
-def test_a_state_file_that_says_nothing_ends_nothing(tmp_path, text):
-    from flows.up import _end_leftovers, state_file
+def test_a_state_file_that_says_nothing_ends_nothing(tmp_path, text, monkeypatch, capsys):
+    from flows import up
     from regen.core.workspace import Workspace
 
-    state_file(Workspace(tmp_path)).parent.mkdir()
-    state_file(Workspace(tmp_path)).write_text(text)
+    ended = []
+    monkeypatch.setattr(up, "family", lambda mark: [psutil.Process()])  # whatever the mark, somebody has it
+    monkeypatch.setattr(up, "end", ended.append)
+    up.state_file(Workspace(tmp_path)).parent.mkdir()
+    up.state_file(Workspace(tmp_path)).write_text(text)
 
-    _end_leftovers(Workspace(tmp_path))
+    up._end_leftovers(Workspace(tmp_path))
+
+    assert ended == []
+    assert capsys.readouterr().err == ""

@@ -216,11 +216,6 @@ class TableEncoder:
         return tuple(column.name for column in self.columns)
 
     @property
-    def number_names(self) -> tuple[str, ...]:
-        """The columns of `Encoded.numbers`, in order."""
-        return tuple(column.name for column in self.columns if isinstance(column, NumberColumn))
-
-    @property
     def code_sizes(self) -> dict[str, int]:
         """Every code's name and how many it can be, in the order of `Encoded.codes`."""
         return {name: size for column in self.columns for name, size in column.codes.items()}

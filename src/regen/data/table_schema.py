@@ -1,7 +1,6 @@
 """A table's schema in three forms that say the same: an editable YAML file, our `TableSchema`, and a pandera schema."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, date, datetime
 from difflib import get_close_matches
 from pathlib import Path
@@ -262,24 +261,3 @@ def _checks(column: Column, *, is_label: bool) -> list[Any]:
 
 def _moment(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
-
-
-def from_pandera(found: Any) -> TableSchema:
-    """The schema that `to_pandera` was given."""
-    columns = []
-    for name, part in found.columns.items():
-        column = Column(name, part.metadata["kind"], bool(part.nullable))
-        for check in part.checks:
-            match check.name:
-                case "greater_than_or_equal_to":
-                    column = replace(column, low=_seconds(check.statistics["min_value"]))
-                case "less_than_or_equal_to":
-                    column = replace(column, high=_seconds(check.statistics["max_value"]))
-                case "isin" if column.kind == "categorical":
-                    column = replace(column, categories=tuple(check.statistics["allowed_values"]))
-        columns.append(column)
-    return TableSchema(tuple(columns), **found.metadata)
-
-
-def _seconds(value: Any) -> float:
-    return value.replace(tzinfo=UTC).timestamp() if isinstance(value, datetime) else float(value)

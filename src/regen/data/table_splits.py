@@ -9,7 +9,6 @@ a row's digest decides, as it does for images, so a row keeps its split when the
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
 from pathlib import Path
 
 import numpy as np
@@ -160,18 +159,6 @@ class TableDataset:
         """The day of each row, in days since 1970."""
         return self.times(split) // DAY
 
-    def known_labels(self, split: str, on_day: date | str) -> Int64[np.ndarray, " n"]:
-        """The labels as they are known when a day begins (or at a moment): −1 where the delay has not passed yet.
-
-        Args:
-            on_day: a day or a moment, or either in ISO 8601; of UTC.
-        """
-        labels = self.labels(split)
-        if self.schema.time is None:
-            return labels
-        known = self.times(split) + round(self.schema.label_delay_days * DAY) < _moment(on_day)
-        return np.where(known, labels, UNKNOWN)
-
     def save(self, folder: Path) -> "TableDataset":
         """Writes a Parquet file a split, schema.yaml and dataset.json into an existing folder; gives what `load` does."""
         for name, part in self.parts.items():
@@ -211,12 +198,3 @@ def microseconds(times: pl.Series) -> Int64[np.ndarray, " n"]:
 def shown_begins(bounds: tuple[int, int]) -> dict[str, str]:
     """When validation and test begin, in ISO 8601."""
     return {name: table_schema.shown_time(at / 1e6) for name, at in zip(SPLITS[1:3], bounds, strict=True)}
-
-
-def _moment(day: date | str) -> int:
-    """Microseconds since 1970 of a day's beginning, or of a moment."""
-    if isinstance(day, str):
-        day = datetime.fromisoformat(day)
-    if not isinstance(day, datetime):
-        day = datetime(day.year, day.month, day.day)  # noqa: DTZ001  # the next line gives it its zone
-    return round((day if day.tzinfo else day.replace(tzinfo=UTC)).timestamp() * 1e6)

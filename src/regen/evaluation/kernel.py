@@ -7,7 +7,6 @@ million for d = 2048. So what is kept and merged are the rows themselves (`space
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float64
@@ -16,69 +15,14 @@ from regen.core.errors import EvaluationError
 from regen.evaluation.frechet import Features, evenly
 from regen.evaluation.intervals import Replicated
 
-CHUNK = 2048
-"""Rows and columns of the kernel matrix that are held at once."""
-SUBSETS, SUBSET_ROWS = 100, 1000
-"""As published."""
 LARGEST = 2048
 """Rows of a set that are resampled at most: all pairs of them are held at once."""
-
-
-class Kid(NamedTuple):
-    """The estimate over subsets."""
-
-    mean: float
-    deviation: float
-    """Standard deviation of the subsets' own estimates."""
-
-
-def kernel_distance(real: Features, fake: Features, chunk: int = CHUNK) -> float:
-    """Unbiased estimate of the squared MMD; about 0 for equal distributions, below it too, and lower is better.
-
-    Memory is bounded by `chunk`², whatever the number of rows, and time grows with its square.
-
-    Raises:
-        EvaluationError: fewer than 2 rows of a set, the widths differ, or a feature is not finite.
-
-    Example:
-        >>> kernel_distance(np.array([[0.0], [1.0]]), np.array([[2.0], [2.0]]))  # 1 + 5³ − 2 · (1³ + 3³) / 2
-        98.0
-    """
-    _require_comparable(real, fake)
-    real, fake = (rows.astype(np.float64, copy=False) for rows in (real, fake))
-    n, m = len(real), len(fake)
-    within = _pairs(real, chunk) / (n * (n - 1)) + _pairs(fake, chunk) / (m * (m - 1))
-    across = sum(_block(some, others) for some in _chunks(real, chunk) for others in _chunks(fake, chunk))
-    return float(within - 2 * across / (n * m))
-
-
-def subset_kernel_distance(
-    real: Features, fake: Features, subsets: int = SUBSETS, rows: int = SUBSET_ROWS, seed: int = 0
-) -> Kid:
-    """Mean of the estimates of random subsets, as KID is published; in expectation that of all rows, with more noise.
-
-    Raises:
-        EvaluationError: a set has fewer rows than a subset, or as `kernel_distance`.
-    """
-    if min(len(real), len(fake)) < rows:
-        raise EvaluationError(
-            f"subsets of {rows} need as many rows of each set, got {len(real)} real and {len(fake)} fake ones; "
-            "choose smaller subsets"
-        )
-    rng = np.random.default_rng(seed)
-
-    def some(of: Features) -> Features:
-        chosen: Features = of[rng.choice(len(of), rows, replace=False)]
-        return chosen
-
-    found = [kernel_distance(some(real), some(fake)) for _ in range(subsets)]
-    return Kid(float(np.mean(found)), float(np.std(found)))
 
 
 def measure_kernel(
     real: Features, fakes: Sequence[Features], draws: int, seed: int, *, scaled: bool = True
 ) -> Replicated:
-    """The mean `kernel_distance` of several fake sets to the real one, with resamples of all of them.
+    """The mean kernel distance of several fake sets to the real one, with resamples; lower is better, and below 0 too.
 
     A resample gives each row a weight, how often it was drawn. Pairs of a row with itself are left out, so that a resample's
     distance is no more biased than the sets' own. At most `LARGEST` rows of each set are used, evenly spaced.
@@ -88,7 +32,7 @@ def measure_kernel(
             of about that size; others may be of any, and the cube of it would be all that the figure says.
 
     Raises:
-        EvaluationError: the sets differ in size, or as `kernel_distance`.
+        EvaluationError: the sets differ in size or width, have fewer than 2 rows, or a feature is not finite.
     """
     if any(len(fake) != len(real) for fake in fakes):
         met = ", ".join(str(len(fake)) for fake in fakes)
@@ -132,10 +76,6 @@ def _require_comparable(real: Features, fake: Features) -> None:
         raise EvaluationError("the features hold NaN or infinity; look at the images or at the extractor's training")
 
 
-def _chunks(rows: Features, chunk: int) -> list[Features]:
-    return [rows[start : start + chunk] for start in range(0, len(rows), chunk)]
-
-
 def _kernel(some: Features, others: Features) -> np.ndarray:
     values: np.ndarray = some @ others.T
     values /= some.shape[1]
@@ -143,18 +83,3 @@ def _kernel(some: Features, others: Features) -> np.ndarray:
     cubed: np.ndarray = values * values
     cubed *= values
     return cubed
-
-
-def _block(some: Features, others: Features) -> float:
-    return float(_kernel(some, others).sum())
-
-
-def _pairs(rows: Features, chunk: int) -> float:
-    """Sum of the kernel over all ordered pairs of different rows; blocks above the diagonal count twice."""
-    parts = _chunks(rows, chunk)
-    total = 0.0
-    for i, some in enumerate(parts):
-        square = _kernel(some, some)
-        total += float(square.sum() - np.trace(square))
-        total += 2 * sum(_block(some, others) for others in parts[i + 1 :])
-    return total

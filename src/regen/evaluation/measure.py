@@ -21,6 +21,7 @@ from regen.evaluation.frechet import Features, frechet_at_infinity, measure_frec
 from regen.evaluation.intervals import Estimate, Replicated, mean_of
 from regen.evaluation.kernel import measure_kernel
 from regen.evaluation.memorisation import measure_memorised
+from regen.evaluation.ranking import Scores
 from regen.models.extractor import Extractor
 from regen.models.gan import Generator
 from regen.models.networks import to_pixels, to_tensor
@@ -202,7 +203,15 @@ def measure_vae(vae: Vae, dataset: Dataset, extractor: Extractor, config: Evalua
     return replace(whole, figures=figures, unmeasured=recalls.unmeasured, flagging=flagging)
 
 
-def measure_baselines(dataset: Dataset, config: EvaluationConfig, seed: int) -> dict[str, dict[Metric, Estimate]]:
+@dataclass(frozen=True)
+class Baseline:
+    """Another detector's figures, and the scores of the test rows that they are of."""
+
+    estimates: dict[Metric, Estimate]
+    scores: Scores
+
+
+def measure_baselines(dataset: Dataset, config: EvaluationConfig, seed: int) -> dict[str, Baseline]:
     """AUC and AP of the other detectors, fitted on the VAE's own training rows; empty without an anomaly class."""
     if dataset.anomaly_class is None:
         return {}
@@ -213,7 +222,7 @@ def measure_baselines(dataset: Dataset, config: EvaluationConfig, seed: int) -> 
         scores = fit(train, test, derive(seed, name))
         recalls = anomaly.measure_recalls(scores, is_anomaly, config.bootstrap_draws, drawn)
         figures = _detection(scores, is_anomaly, config, seed) | recalls.figures
-        found[name] = {metric: figure.estimate(config.confidence) for metric, figure in figures.items()}
+        found[name] = Baseline({m: figure.estimate(config.confidence) for m, figure in figures.items()}, scores)
     return found
 
 

@@ -1,16 +1,15 @@
 """Whether samples are copies of training rows: how near they come to these, against how near they come to held-out rows.
 
 A model that has learnt the distribution is as far from the rows it saw as from others of the same distribution; one that
-repeats its rows is nearer to those it saw (Meehan et al., *A Three-Sample Test for Overfitting*, 2020). Distances keep their
-sign and size: the absolute cosine of MIFID counts a row's negative, and any multiple of a row, as a copy of it.
+repeats its rows is nearer to those it saw (Meehan et al., *A Three-Sample Test for Overfitting*, 2020). Distances are
+Euclidean: the absolute cosine of MIFID counts a row's negative as a copy of it.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Float64, Int64
 from scipy.spatial.distance import cdist
-from scipy.stats import binomtest, rankdata
+from scipy.stats import binomtest
 
 from regen.core.errors import EvaluationError
 from regen.evaluation.frechet import Features, evenly
@@ -21,34 +20,13 @@ LARGEST = 1024
 """Rows of a set that are resampled at most: all distances between them are held at once."""
 
 
-@dataclass(frozen=True)
-class Memorisation:
-    """How samples lie between the rows that were trained on and rows that were held out."""
-
-    nearer_to_training: Estimate
-    """Share of the samples nearer to training rows than to as many held-out ones, a tie counting half; ½ is best."""
-    copying: float
-    """Statistic C_T of Meehan et al., of one cell: about N(0, 1) without copying, and far below 0 with it."""
-    copies: int
-    """Samples that are equal to some training row."""
-    distances: Float64[np.ndarray, " n"]
-    """Of each sample to its nearest training row."""
-    rows: Int64[np.ndarray, " n"]
-    """Which training row that is, for a picture of the pair."""
-
-    @property
-    def is_memorising(self) -> bool:
-        """Whether the interval of the share lies wholly above ½."""
-        return self.nearer_to_training.low > 0.5
-
-
-def measure_memorisation(
+def nearer_to_training(
     samples: Features, training: Features, control: Features, confidence: float = 0.95, chunk: int = CHUNK
-) -> Memorisation:
-    """Compares the samples' nearest training rows with their nearest rows among as many that no model saw.
+) -> Estimate:
+    """Share of the samples nearer to training rows than to as many that no model saw, a tie counting half; ½ is best.
 
-    The more rows there are, the nearer the nearest: for the share and for C_T the larger of the two sets is thinned evenly to
-    the other's size; copies and the nearest training row are looked for among all. The share's interval is Wilson's.
+    The more rows there are, the nearer the nearest: the larger of the two sets is thinned evenly to the other's size. The
+    interval is Wilson's.
 
     Args:
         samples: what a model made, in the features or pixels to compare.
@@ -60,26 +38,16 @@ def measure_memorisation(
 
     Example:
         >>> rows = np.random.default_rng(0).normal(size=(80, 4))
-        >>> found = measure_memorisation(samples=rows[:40], training=rows[:40], control=rows[40:])
-        >>> found.copies, found.nearer_to_training.value, found.is_memorising
-        (40, 1.0, True)
+        >>> nearer_to_training(samples=rows[:40], training=rows[:40], control=rows[40:]).value
+        1.0
     """
     sets = {"samples": samples, "training rows": training, "held-out rows": control}
     _require_comparable(sets)
     samples, training, control = (rows.astype(np.float64, copy=False) for rows in sets.values())
     n = min(len(training), len(control))
-    seen, unseen = evenly(training, n), evenly(control, n)
-    everywhere = nearest(samples, training, chunk=chunk)
-    to_seen = everywhere.squares if n == len(training) else nearest(samples, seen, chunk=chunk).squares
-    to_unseen = nearest(samples, unseen, chunk=chunk).squares
+    to_seen, to_unseen = (nearest(samples, evenly(rows, n), chunk=chunk).squares for rows in (training, control))
     share = float(((to_seen < to_unseen) + 0.5 * (to_seen == to_unseen)).mean())
-    return Memorisation(
-        _share(share, len(samples), confidence),
-        copying_statistic(to_seen, nearest(unseen, seen, chunk=chunk).squares),
-        int((everywhere.squares == 0).sum()),
-        np.sqrt(everywhere.squares),
-        everywhere.rows,
-    )
+    return _share(share, len(samples), confidence)
 
 
 def measure_memorised(samples: Features, training: Features, control: Features, draws: int, seed: int) -> Replicated:
@@ -90,7 +58,7 @@ def measure_memorised(samples: Features, training: Features, control: Features, 
     rows of each set are used, evenly spaced.
 
     Raises:
-        EvaluationError: as `measure_memorisation`, or a set has fewer than two rows.
+        EvaluationError: as `nearer_to_training`, or a set has fewer than two rows.
     """
     _require_comparable({"samples": samples, "training rows": training, "held-out rows": control})
     n = min(len(training), len(control), LARGEST)
@@ -124,18 +92,3 @@ def _require_comparable(sets: dict[str, Features]) -> None:
 def _share(value: float, n: int, confidence: float) -> Estimate:
     interval = binomtest(round(value * n), n).proportion_ci(confidence, method="wilson")
     return Estimate(value, min(float(interval.low), value), max(float(interval.high), value))
-
-
-def copying_statistic(of_samples: Float64[np.ndarray, " n"], of_control: Float64[np.ndarray, " m"]) -> float:
-    """Mann and Whitney's U of two sets' distances to the training rows, in its standard deviations under equality.
-
-    Below 0 samples lie nearer to training rows than held-out rows do, so they copy; above 0 the model underfits.
-
-    Example:
-        >>> round(copying_statistic(np.array([0.0, 1.0, 2.0]), np.array([3.0, 4.0, 5.0])), 2)
-        -1.96
-    """
-    n, m = len(of_samples), len(of_control)
-    ranks = rankdata(np.concatenate([of_samples, of_control]))
-    farther = ranks[:n].sum() - n * (n + 1) / 2
-    return float((farther - n * m / 2) / np.sqrt(n * m * (n + m + 1) / 12))

@@ -108,8 +108,3 @@ def gathered(value: T) -> list[T]:
     everywhere: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(everywhere, value)
     return everywhere
-
-
-def across_processes(moments: Moments) -> Moments:
-    """Of the rows of all processes, the same bits in each of them."""
-    return merged(gathered(moments))

@@ -1,6 +1,7 @@
 """A Gaussian mixture as part of a saved model: the prior refitted to the latents (Ghosh et al., *RAE*, 2020)."""
 
 from math import log, pi
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +14,37 @@ ROWS_A_COMPONENT = 25
 """Fewest rows that one Gaussian stands for."""
 LARGEST_FIT = 20_000
 """Most draws it is fitted to; the rest are passed over evenly."""
+
+
+class Gaussians(NamedTuple):
+    """The components of a mixture; one whose weight is 0 is left out of its density."""
+
+    weights: Float[Tensor, " k"]
+    means: Float[Tensor, "k d"]
+    factors: Float[Tensor, "k d d"]
+    """The covariances' lower Cholesky factors."""
+
+    @classmethod
+    def fit(cls, draws: Float[np.ndarray, "m d"], most: int, seed: int) -> "Gaussians":
+        """Fitted by expectation maximisation: `most` components, or one for every 25 draws if those are fewer."""
+        from sklearn.mixture import GaussianMixture
+
+        kept = draws[:: -(-len(draws) // LARGEST_FIT)]
+        components = min(most, max(len(kept) // ROWS_A_COMPONENT, 1))
+        found = GaussianMixture(components, reg_covar=LEAST_VARIANCE, random_state=seed % 2**32).fit(kept)
+        parts = (found.weights_, found.means_, np.linalg.cholesky(found.covariances_))
+        return cls(*map(torch.from_numpy, parts))
+
+    def log_parts(self, leading: Float[Tensor, "n l"]) -> Float[Tensor, "k n"]:
+        """Log density of the leading dimensions under each component that has a weight, weighted."""
+        size, used = leading.shape[1], self.weights > 0
+        means, factors = self.means[used, :size], self.factors[used, :size, :size]
+        offsets = (leading[None] - means[:, None]).transpose(1, 2)  # (k, l, n)
+        squared = torch.linalg.solve_triangular(factors, offsets, upper=False).square().sum(dim=1)
+        volumes = factors.diagonal(dim1=1, dim2=2).log().sum(dim=1)
+        heights: Tensor = self.weights[used].log() - volumes - size * log(2 * pi) / 2
+        found: Tensor = heights[:, None] - squared / 2
+        return found
 
 
 class Mixture(nn.Module):
@@ -39,16 +71,12 @@ class Mixture(nn.Module):
 
     def fit(self, draws: Float[Tensor, "m d"], given: Float[Tensor, "m g"], seed: int) -> None:
         """Fits it by expectation maximisation; with few draws some components stay empty."""
-        from sklearn.mixture import GaussianMixture
-
-        joint = torch.cat([given, draws], dim=1)
-        kept = joint[:: -(-len(joint) // LARGEST_FIT)].double().cpu().numpy()
-        components = min(len(self.weights), max(len(kept) // ROWS_A_COMPONENT, 1))
-        found = GaussianMixture(components, reg_covar=LEAST_VARIANCE, random_state=seed % 2**32).fit(kept)
+        found = Gaussians.fit(torch.cat([given, draws], dim=1).double().cpu().numpy(), len(self.weights), seed)
+        components = len(found.weights)
         self.weights.zero_()
-        self.weights[:components] = torch.from_numpy(found.weights_)
-        self.means[:components] = torch.from_numpy(found.means_)
-        self.factors[:components] = torch.from_numpy(np.linalg.cholesky(found.covariances_))
+        self.weights[:components] = found.weights
+        self.means[:components] = found.means
+        self.factors[:components] = found.factors
 
     def log_density(self, points: Float[Tensor, "n d"], given: Float[Tensor, "n g"]) -> Float[Tensor, " n"]:
         """Log density of each point where the rest is as given, in nats."""
@@ -56,15 +84,7 @@ class Mixture(nn.Module):
         return joint - self._log_parts(given).logsumexp(dim=0)
 
     def _log_parts(self, leading: Float[Tensor, "n l"]) -> Float[Tensor, "k n"]:
-        """Log density of the leading dimensions under each component, weighted."""
-        size, used = leading.shape[1], self.weights > 0
-        means, factors = self.means[used, :size], self.factors[used, :size, :size]
-        offsets = (leading[None] - means[:, None]).transpose(1, 2)  # (k, l, n)
-        squared = torch.linalg.solve_triangular(factors, offsets, upper=False).square().sum(dim=1)
-        volumes = factors.diagonal(dim1=1, dim2=2).log().sum(dim=1)
-        heights: Tensor = self.weights[used].log() - volumes - size * log(2 * pi) / 2
-        found: Tensor = heights[:, None] - squared / 2
-        return found
+        return Gaussians(self.weights, self.means, self.factors).log_parts(leading)
 
     def draw(self, given: Float[Tensor, "n g"], generator: torch.Generator) -> Float[Tensor, "n d"]:
         """A draw for each row of what is given, on the CPU; the same state gives the same ones."""

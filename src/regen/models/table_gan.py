@@ -8,7 +8,7 @@ learning from, CTAB-GAN (Zhao et al., 2021, https://arxiv.org/abs/2102.08369) le
 the classifier of the real rows draws the label itself.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,9 +123,19 @@ class Labeller(nn.Module):
             nn.Linear(width, width), nn.LeakyReLU(0.2), nn.Dropout(DROPPED), nn.Linear(width, out),
         )  # fmt: skip
 
-    def forward(self, rows: Rows) -> Float[Tensor, "n k"]:
-        logits: Tensor = self.net(rows)
-        return logits
+    def forward(self, rows: Rows, kept: Sequence[Float[Tensor, "n w"]] = ()) -> Float[Tensor, "n k"]:
+        """The logits.
+
+        Args:
+            kept: 1 for each unit of each hidden layer that is not dropped, and 0 for the others; drawn if left out.
+        """
+        hidden, masks = rows, iter(kept)
+        for layer in self.net:
+            if kept and isinstance(layer, nn.Dropout):
+                hidden = hidden * next(masks).to(hidden).div_(1 - layer.p)
+            else:
+                hidden = layer(hidden)
+        return hidden
 
 
 class TableGenerator(nn.Module):
@@ -263,12 +273,12 @@ class TableGenerator(nn.Module):
         given[:, self.label] += bare[:, 0]
         return known, given
 
-    def label_logits(self, rows: Rows) -> Float[Tensor, "n k"]:
+    def label_logits(self, rows: Rows, kept: Sequence[Float[Tensor, "n w"]] = ()) -> Float[Tensor, "n k"]:
         """What the label may be, by all the other columns."""
         assert self.labeller is not None
         hidden = rows.clone()
         hidden[:, self.positions] = 0
-        logits: Tensor = self.labeller(hidden)
+        logits: Tensor = self.labeller(hidden, kept)
         return logits
 
     def _known(self, frame: pd.DataFrame, n: int) -> tuple[Rows, Given]:

@@ -218,10 +218,6 @@ class TableVae(nn.Module):
         seen = self.look(cells)
         return seen.contributions.sum(dim=1) + seen.divergence
 
-    def reconstruction_nats(self, cells: Cells) -> Float[Tensor, " n"]:
-        """−E log p(row | latents), in nats a row (An and Cho, *reconstruction probability*, 2015); lower is more normal."""
-        return self.look(cells).contributions.sum(dim=1)
-
     @torch.no_grad()
     def score_parts(self, cells: Cells, seen: Look | None = None) -> Float[Tensor, "k n"]:
         """The parts of the anomaly score, in the order of `parts`; higher is stranger in each.

@@ -5,9 +5,10 @@ and the anomaly detector's reference rows and calibration. The networks know not
 judged comes without one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import log, pi, prod
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
@@ -17,6 +18,7 @@ from regen.core.sections.base import Network
 from regen.core.sections.models import Likelihood
 from regen.models import neighbours
 from regen.models.gan import Classes, draw_classes
+from regen.models.mixture import Gaussians
 from regen.models.networks import HEADS, STEMS, Shape
 
 LOG_VARIANCE_RANGE = (-8.0, 6.0)
@@ -159,14 +161,29 @@ class Vae(nn.Module):
         totals = []
         for batch in images.split(1024):
             mean, log_variance = self.encode(batch)
-            generator = torch.Generator().manual_seed(SCORE_SEED)
             total = gaussian_kl(mean, log_variance)
-            for _ in range(self.draws):
-                noise = torch.randn(self.latent_dim, generator=generator).to(mean)
-                decoded = self.decode(mean + (log_variance / 2).exp() * noise)
+            for decoded in self.decoded(mean, log_variance):
                 total = total + self.nll(batch, decoded) / self.draws
             totals.append(total)
         return torch.cat(totals)
+
+    def decoded(
+        self, mean: Float[Tensor, "n d"], log_variance: Float[Tensor, "n d"]
+    ) -> Iterator[Float[Tensor, "n c h w"]]:
+        """The mean images of each posterior's draws, one draw after another; the same ones at each call."""
+        generator = torch.Generator().manual_seed(SCORE_SEED)
+        for _ in range(self.draws):
+            noise = torch.randn(self.latent_dim, generator=generator).to(mean)
+            yield self.decode(mean + (log_variance / 2).exp() * noise)
+
+    @torch.no_grad()
+    def squared_error(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, ""]:
+        """Mean squared error of what `negative_elbo` decodes, of draws and unclipped: all of the images it needs to know."""
+        total = torch.zeros((), device=images.device)
+        for batch in images.split(1024):
+            for decoded in self.decoded(*self.encode(batch)):
+                total += (batch - decoded).square().sum() / self.draws
+        return total / images.numel()
 
     @torch.no_grad()
     def score_parts(self, images: Float[Tensor, "n c h w"]) -> list[Float[Tensor, " n"]]:
@@ -204,15 +221,18 @@ class Vae(nn.Module):
 
     def log_prior(self, latents: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
         """Log density of latents under the refitted prior, classes weighted by their shares."""
-        shares = (self.class_shares[:, None] * self.mixture_weights).log().flatten()
-        factors, means = self.mixture_factors.flatten(0, 1), self.mixture_means.flatten(0, 1)
-        logs = torch.full((len(latents), len(shares)), -torch.inf, device=latents.device)
-        for place in shares.isfinite().nonzero().flatten().tolist():
-            spread = torch.distributions.MultivariateNormal(
-                means[place], scale_tril=factors[place], validate_args=False
-            )
-            logs[:, place] = shares[place] + spread.log_prob(latents)
-        return logs.logsumexp(dim=1)
+        weights = (self.class_shares[:, None] * self.mixture_weights).flatten()
+        parts = Gaussians(weights, self.mixture_means.flatten(0, 1), self.mixture_factors.flatten(0, 1))
+        return parts.log_parts(latents).logsumexp(dim=0)
+
+    def fit_prior(self, part: int, draws: Float[np.ndarray, "m d"], seed: int) -> None:
+        """Makes a Gaussian mixture fitted to the draws the prior of one class."""
+        found = Gaussians.fit(draws, COMPONENTS, seed)
+        components = len(found.weights)
+        self.mixture_weights[part] = 0
+        self.mixture_weights[part, :components] = found.weights
+        self.mixture_means[part, :components] = found.means
+        self.mixture_factors[part, :components] = found.factors
 
     @torch.no_grad()
     def anomaly_score(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, " n"]:

@@ -11,12 +11,12 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 from regen.core import files
 from regen.core.errors import RegenError
 from regen.core.sections.evaluation import EvaluationConfig, Metric
-from regen.core.seeds import derive
-from regen.data.splits import Dataset, unit_interval
-from regen.evaluation import anomaly, diversity, measure, per_class, report
+from regen.data.splits import Dataset
+from regen.evaluation import diversity, measure, per_class, report
 from regen.evaluation.exhibits import Exhibits
 from regen.evaluation.intervals import Estimate
 from regen.evaluation.measure import Measured, features_of
+from regen.evaluation.ranking import Scores
 from regen.evaluation.reference import Reference
 from regen.models import storage
 from regen.models.extractor import Extractor
@@ -132,6 +132,7 @@ def _evaluate(context: Context, against: dict[str, int | None], out: Path) -> No
             candidates["vae"], dataset.pixels("test"), dataset.pixels("train"), extractor, rules, seed
         )
     )
+    baselines = measure.measure_baselines(dataset, rules, seed)
     test = to_tensor(dataset.pixels("test"))
     positions = np.searchsorted(sorted(set(dataset.labels.tolist())), dataset.labels[dataset.rows("test")])
     found = {
@@ -154,7 +155,7 @@ def _evaluate(context: Context, against: dict[str, int | None], out: Path) -> No
         "frechet_untrained": untrained.estimate(rules.confidence),
         "vae_on_all_classes": {"estimates": vae_on_all.estimates(rules), "side": vae_on_all.side},
         "gan_minus_vae": measured["gan"].difference(vae_on_all, rules),
-        "baselines": measure.measure_baselines(dataset, rules, seed),
+        "baselines": {name: baseline.estimates for name, baseline in baselines.items()},
         "parameters": {
             kind: files.read_json(context.results(f"train_{kind}") / "network.json")["parameters"] for kind in KINDS
         },
@@ -176,7 +177,9 @@ def _evaluate(context: Context, against: dict[str, int | None], out: Path) -> No
     plain = jsonable(found)
     files.write_json(out / "evaluation.json", plain)
     files.write_json(out / "metrics.json", _metrics(plain))
-    curves = _write_plots(context, dataset, measured["vae"], out / "plots")
+    detectors = {} if measured["vae"].scores is None else {"VAE": measured["vae"].scores}
+    detectors |= {name: baseline.scores for name, baseline in baselines.items()}
+    curves = _write_plots(context, dataset, detectors, out / "plots")
     shown = Exhibits.of(
         dataset, candidates["gan"], candidates["vae"], extractor, measured, champions_measured, config.seed
     )
@@ -266,27 +269,23 @@ def _metrics(plain: Mapping[str, Any]) -> dict[str, Any]:
     return figures
 
 
-def _write_plots(context: Context, dataset: Dataset, vae: Measured, folder: Path) -> dict[str, pd.DataFrame]:
+def _write_plots(
+    context: Context, dataset: Dataset, detectors: Mapping[str, Scores], folder: Path
+) -> dict[str, pd.DataFrame]:
+    """The trainings' curves, and the curves of each detector's scores of the test rows."""
     folder.mkdir()
     tables = {kind: pd.read_csv(context.results(f"train_{kind}") / "curve.csv") for kind in ("vae", "gan", "extractor")}
-    if dataset.anomaly_class is not None and vae.scores is not None:
-        is_anomaly = dataset.is_anomaly[dataset.rows("test")]
-        train = unit_interval(dataset.pixels("train", normal_only=True))
-        test = unit_interval(dataset.pixels("test"))
-        scores = {"VAE": vae.scores} | {
-            name: fit(train, test, derive(context.config.seed, name)) for name, fit in anomaly.BASELINES.items()
-        }
-        rows: dict[str, list[pd.DataFrame]] = {"roc": [], "precision_recall": []}
-        for name, values in scores.items():
-            false_positives, true_positives, _ = roc_curve(is_anomaly, values)
-            precision, recall, _ = precision_recall_curve(is_anomaly, values)
-            rows["roc"].append(
-                pd.DataFrame(
-                    {"detector": name, "false_positive_rate": false_positives, "true_positive_rate": true_positives}
-                )
-            )
-            rows["precision_recall"].append(pd.DataFrame({"detector": name, "recall": recall, "precision": precision}))
-        tables |= {name: pd.concat(parts) for name, parts in rows.items()}
-        for name in rows:
-            tables[name].to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
+    if not detectors:
+        return tables
+    is_anomaly = dataset.is_anomaly[dataset.rows("test")]
+    rows: dict[str, list[pd.DataFrame]] = {"roc": [], "precision_recall": []}
+    for name, values in detectors.items():
+        false_positives, true_positives, _ = roc_curve(is_anomaly, values)
+        precision, recall, _ = precision_recall_curve(is_anomaly, values)
+        roc = {"detector": name, "false_positive_rate": false_positives, "true_positive_rate": true_positives}
+        rows["roc"].append(pd.DataFrame(roc))
+        rows["precision_recall"].append(pd.DataFrame({"detector": name, "recall": recall, "precision": precision}))
+    tables |= {name: pd.concat(parts) for name, parts in rows.items()}
+    for name in rows:
+        tables[name].to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
     return tables

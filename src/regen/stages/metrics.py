@@ -18,7 +18,7 @@ from regen.evaluation.diversity import measure_diversity
 from regen.evaluation.frechet import frechet_at_infinity, frechet_distance, measure_frechet
 from regen.evaluation.intervals import Estimate, bootstrap, mean_of
 from regen.evaluation.kernel import measure_kernel
-from regen.evaluation.memorisation import measure_memorisation
+from regen.evaluation.memorisation import nearer_to_training
 from regen.evaluation.records import closest_records, copies, measure_closeness
 from regen.evaluation.space import FeatureSet
 from regen.evaluation.tables import column_shapes, measure_shapes, measure_trends, pair_trends
@@ -167,7 +167,7 @@ def _score_images(paths: Mapping[str, Path], options: Options, watch: Watch) -> 
     figures = _distances(real, fake, options.seed, watch, is_fid=spec.id == ORIGINAL)
     if "CONTROL" in sets:
         control = sets["CONTROL"].features.rows
-        nearer = measure_memorisation(fake.rows, real.rows, control, CONFIDENCE).nearer_to_training
+        nearer = nearer_to_training(fake.rows, real.rows, control, CONFIDENCE)
         figures["nearer_than_control"] = Figure("Nearer to REAL than to CONTROL, share", "0.5", nearer)
     about = {**asdict(spec), "digest": spec.digest, "space": spec.space, "compared_at": side}
     skipped = {called: one.skipped for called, one in sets.items() if one.skipped}

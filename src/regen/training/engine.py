@@ -53,7 +53,7 @@ class State:
     """Images seen."""
     steps: int = 0
     seconds: float = 0.0
-    """Time spent, interruptions left out."""
+    """Time spent, steps that were gone back from included, interruptions left out."""
     rate: float = 1.0
     """What every learning rate is multiplied by; halved at each rollback."""
     rollbacks: int = 0
@@ -160,14 +160,9 @@ Step = Callable[[float], dict[str, Tensor]]
 
 
 def spend(
-    budget: Budget,
-    batch_size: int,
-    state: State,
-    step: Step,
-    runtime: Runtime,
-    guard: Guard,
+    budget: Budget, batch_size: int, state: State, step: Step, runtime: Runtime, guard: Guard,
     inspect: Callable[[], None] | None = None,
-) -> State:
+) -> State:  # fmt: skip
     """Steps until the budget is spent, from the newest checkpoint where there is one.
 
     Args:
@@ -184,32 +179,34 @@ def spend(
     else:
         safe = _keep(state, runtime)
     clock = _Clock(state)
-    every, save_every = (
-        max(images // batch_size, 1) for images in (runtime.log_every_images, runtime.checkpoint_every_images)
-    )
+    every, save_every = (max(n // batch_size, 1) for n in (runtime.log_every_images, runtime.checkpoint_every_images))
     spent = budget.spent(state.images, state.seconds)
     while spent < 1:
         try:
-            terms = step(spent)
+            state.gather(step(spent))
             state.images, state.steps = state.images + batch_size, state.steps + 1
             state.seconds = clock.seconds()
-            state.gather(terms)
             spent = runtime.agree(budget.spent(state.images, state.seconds))
             saves = state.steps % save_every == 0 or spent >= 1
             if state.steps % every == 0 or saves:
                 guard.trip()
             if state.steps % every == 0 or spent >= 1:
                 state.pending = {name: runtime.mean(total) for name, total in state.pending.items()}
-                terms_seen = state.report(min(state.images, budget.images))
-                runtime.monitor.log(state.images, spent, terms_seen, clock.speed(state))
+                means = state.report(min(state.images, budget.images))
+                runtime.monitor.log(state.images, spent, means, clock.speed(state))
             if saves:
                 if inspect is not None:
                     inspect()
                 safe = _keep(state, runtime)
         except NotFiniteError as met:
-            _roll_back(state, safe, met, runtime)
+            safe = _roll_back(state, safe, met, clock.seconds(), runtime)
             guard.clear()
-            clock, spent = _Clock(state), budget.spent(state.images, state.seconds)
+            clock, spent = _Clock(state), runtime.agree(budget.spent(state.images, state.seconds))
+    if not state.images:
+        raise DivergenceError(
+            f"all {budget.seconds:g} seconds went by before the first checkpoint, since a loss was not finite; lower the "
+            "learning rate, raise the seconds, or look at the data"
+        )
     return state
 
 
@@ -239,7 +236,10 @@ def _keep(state: State, runtime: Runtime) -> dict[str, Any] | None:
     return None
 
 
-def _roll_back(state: State, safe: dict[str, Any] | None, met: NotFiniteError, runtime: Runtime) -> None:
+def _roll_back(
+    state: State, safe: dict[str, Any] | None, met: NotFiniteError, seconds: float, runtime: Runtime
+) -> dict[str, Any] | None:
+    """Goes back to the last checkpoint, and keeps it anew with the rate and the seconds that this cost."""
     images, rate, rollbacks = state.images, state.rate / 2, state.rollbacks + 1
     what = f"{met.what} loss is {met.value} after {images:,} images"
     if rollbacks > ROLLBACKS:
@@ -250,7 +250,9 @@ def _roll_back(state: State, safe: dict[str, Any] | None, met: NotFiniteError, r
     snapshot = safe if safe is not None else runtime.checkpoints and runtime.checkpoints.newest()
     assert snapshot, "a checkpoint was kept before the first step"
     state.restore(snapshot)
-    state.rate, state.rollbacks = rate, rollbacks
+    state.seconds, state.rate, state.rollbacks = seconds, rate, rollbacks
     runtime.monitor.warn(
         f"{what}; back to {state.images:,} images with {rate:g} of the learning rate ({rollbacks} of {ROLLBACKS})"
     )
+    runtime.wait()  # all have read the checkpoint before it is written anew
+    return _keep(state, runtime)

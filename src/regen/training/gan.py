@@ -3,26 +3,28 @@
 https://arxiv.org/abs/2501.05441
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.optim import Optimizer
 
 from regen.core.errors import CollapseError
 from regen.core.sections.models import GanConfig
 from regen.core.seeds import derive
-from regen.models.gan import Classes, Discriminator, Generator, class_shares
+from regen.models.gan import Discriminator, Generator, class_shares
 from regen.models.networks import Shape, to_pixels
 from regen.training import ema
 from regen.training.augment import adapt, augment
+from regen.training.critic import CriticLosses, confidence_of, critic_losses
+from regen.training.draws import Draws
 from regen.training.engine import Budget, Guard, State, spend
-from regen.training.losses import LOSSES, gradient_norms
+from regen.training.losses import LOSSES, Loss
 from regen.training.rows import Feed, Rows
 from regen.training.runtime import Runtime
 from regen.training.schedules import cosine
-from regen.training.slopes import logits_and_slopes
 
 BETA2 = (0.9, 0.99)
 """Adam's β₂ at the start and at the end."""
@@ -63,77 +65,75 @@ def train_gan(config: GanConfig, rows: Rows, seed: int, runtime: Runtime, classe
         CollapseError: the samples have lost their diversity, and `stop_on_collapse` is set.
         DivergenceError: a loss is not finite, again and again.
     """
-    generator, discriminator = build(config, rows.shape, seed, classes)
-    generator.to(runtime.device)
-    discriminator.to(runtime.device)
-    generator.class_shares.copy_(class_shares(rows.classes, len(classes)))
-    average = ema.averaged_copy(generator)
-    g_optimiser, d_optimiser = (
-        torch.optim.Adam(net.parameters(), config.learning_rate, betas=(0.0, BETA2[0]), fused=True)
-        for net in (generator, discriminator)
-    )
-    state = State(
-        {"generator": generator, "discriminator": discriminator, "average": average},
-        {"generator": g_optimiser, "discriminator": d_optimiser},
-        {"augment": torch.zeros((), device=runtime.device), "spent": torch.zeros((), dtype=torch.float64)},
-    )
-    loss, guard, n = LOSSES[config.loss], Guard(runtime), runtime.share(config.batch_size)
-    draws = runtime.draws(seed, "gan")
-    feeds = [Feed(rows, n, runtime.draws(seed, f"gan {net}")) for net in ("discriminator", "generator")]
+    game = _Game.of(config, rows, seed, runtime, classes)
+    budget = Budget(config.images, config.seconds)
+    try:
+        spend(budget, config.batch_size, game.state, game.step, runtime, game.guard, game.inspect)
+    finally:
+        for feed in game.feeds:
+            feed.close()
+    return TrainedGan(game.average.cpu(), game.discriminator.cpu().requires_grad_(True), game.state.curve)
 
-    def latents() -> Float[Tensor, "n d"]:
-        return draws.normal(n, config.latent_dim)
 
-    def slopes_between(real: Tensor, fake: Tensor, of: Classes) -> Tensor:
-        share = draws.uniform(n, 1, 1, 1)
-        return logits_and_slopes(discriminator, share * real + (1 - share) * fake, of)[1]
+@dataclass(frozen=True)
+class _Game:
+    """Both networks, what they learn from, and a turn of each."""
 
-    def step(spent: float) -> dict[str, Tensor]:
-        draws.start(state.steps)
-        for optimiser in (g_optimiser, d_optimiser):
-            for group in optimiser.param_groups:
-                group["lr"] = state.rate * cosine(config.learning_rate, config.final_learning_rate, spent)
-                group["betas"] = (0.0, cosine(*BETA2, spent))
+    config: GanConfig
+    seed: int
+    runtime: Runtime
+    generator: Generator
+    discriminator: Discriminator
+    average: Generator
+    """Of the generator's weights."""
+    g_optimiser: Optimizer
+    d_optimiser: Optimizer
+    state: State
+    guard: Guard
+    draws: Draws
+    feeds: tuple[Feed, Feed]
+    """Real rows for the discriminator's turns and for the generator's."""
+
+    @classmethod
+    def of(cls, config: GanConfig, rows: Rows, seed: int, runtime: Runtime, classes: Sequence[str]) -> "_Game":
+        """The game before its first turn."""
+        generator, discriminator = build(config, rows.shape, seed, classes)
+        generator.to(runtime.device)
+        discriminator.to(runtime.device)
+        generator.class_shares.copy_(class_shares(rows.classes, len(classes)))
+        average, n = ema.averaged_copy(generator), runtime.share(config.batch_size)
+        g_optimiser, d_optimiser = (
+            torch.optim.Adam(net.parameters(), config.learning_rate, betas=(0.0, BETA2[0]), fused=True)
+            for net in (generator, discriminator)
+        )
+        state = State(
+            {"generator": generator, "discriminator": discriminator, "average": average},
+            {"generator": g_optimiser, "discriminator": d_optimiser},
+            {"augment": torch.zeros((), device=runtime.device), "spent": torch.zeros((), dtype=torch.float64)},
+        )
+        first, second = (Feed(rows, n, runtime.draws(seed, f"gan {net}")) for net in ("discriminator", "generator"))
+        return cls(
+            config, seed, runtime, generator, discriminator, average, g_optimiser, d_optimiser, state, Guard(runtime),
+            runtime.draws(seed, "gan"), (first, second),
+        )  # fmt: skip
+
+    def step(self, spent: float) -> dict[str, Tensor]:
+        """A turn of the discriminator, then one of the generator."""
+        config, state, loss = self.config, self.state, LOSSES[self.config.loss]
+        self.draws.start(state.steps)
+        anneal(
+            (self.g_optimiser, self.d_optimiser), config.learning_rate, config.final_learning_rate, state.rate, spent
+        )
         gamma = cosine(config.penalty_weight, config.penalty_weight / 10, spent)
         weight = WASSERSTEIN_FACTOR * config.penalty_weight if loss.penalised == "between" else gamma / 2
         held = state.values["augment"]
         probability = held if config.augment_probability else 0.0
 
-        discriminator.requires_grad_(True)
-        batch = feeds[0].at(state.steps)
-        both, slope = batch.classes.repeat(2), torch.zeros((), device=runtime.device)
-        with runtime.autocast():
-            with torch.no_grad():
-                fake = generator(latents(), batch.classes).float()
-            images = torch.cat([batch.images, fake]).requires_grad_(True)
-            seen = augment(images, probability, draws)
-            if loss.penalised in ("real", "both"):
-                logits, slopes = logits_and_slopes(discriminator, seen, both)
-                (slopes,) = torch.autograd.grad(seen, images, slopes, create_graph=True)  # of the un-augmented images
-                norms = gradient_norms(slopes)
-                slope = norms[:n].mean() + (norms[n:].mean() if loss.penalised == "both" else 0)
-            else:
-                logits = discriminator(seen.detach(), both).float()
-            if loss.penalised == "between":
-                norms = gradient_norms(slopes_between(batch.images, fake, batch.classes))
-                slope = ((norms + 1e-12).sqrt() - 1).square().mean()
-            adversarial = loss.adversarial(*logits.chunk(2)).discriminator
-        guard.step("the discriminator's", adversarial + weight * slope, discriminator, d_optimiser)
+        adversarial, slope, logits = self._discriminate(loss, weight, probability)
+        generator_loss = self._generate(loss, probability)
 
-        discriminator.requires_grad_(False)
-        batch = feeds[1].at(state.steps)
-        with runtime.autocast():
-            real_logits = torch.zeros(n, device=runtime.device)
-            if loss.pairs:
-                with torch.no_grad():
-                    real_logits = discriminator(augment(batch.images, probability, draws), batch.classes).float()
-            fake = augment(generator(latents(), batch.classes), probability, draws)
-            generator_loss = loss.adversarial(real_logits, discriminator(fake, batch.classes).float()).generator
-        guard.step("the generator's", generator_loss, generator, g_optimiser)
-
-        ema.update(average, generator, config.batch_size, config.ema_half_life_share * state.images)
-        real_side, fake_side = logits.detach().chunk(2)
-        confidence = runtime.mean(torch.sign(real_side if loss.has_zero else real_side - fake_side).mean())
+        ema.update(self.average, self.generator, config.batch_size, config.ema_half_life_share * state.images)
+        confidence = self.runtime.mean(confidence_of(loss, logits))
         state.values["augment"] = adapt(
             held, confidence, config.augment_target, config.augment_probability,
             spent - float(state.values["spent"]), AUGMENT_RAMP,
@@ -144,25 +144,60 @@ def train_gan(config: GanConfig, rows: Rows, seed: int, runtime: Runtime, classe
             "confidence": confidence, "augment_probability": held,
         }  # fmt: skip
 
-    def inspect() -> None:
-        fixed = torch.Generator().manual_seed(derive(seed, "gan", "preview"))
-        samples = average.sample(INSPECTED, fixed)
-        numbers = torch.randint(len(rows), (INSPECTED,), generator=fixed)
-        share = diversity(samples, feeds[0].rows.take(numbers.to(runtime.device)).images.cpu())
-        runtime.monitor.measure(state.images, {"diversity": share})
-        runtime.monitor.picture(state.images, "samples", to_pixels(samples[:64]))
+    def _latents(self) -> Float[Tensor, "n d"]:
+        return self.draws.normal(self.runtime.share(self.config.batch_size), self.config.latent_dim)
+
+    def _discriminate(self, loss: Loss, weight: float, probability: Tensor | float) -> CriticLosses:
+        self.discriminator.requires_grad_(True)
+        batch = self.feeds[0].at(self.state.steps)
+        with self.runtime.autocast():
+            with torch.no_grad():
+                fake = self.generator(self._latents(), batch.classes).float()
+            found = critic_losses(loss, self.discriminator, batch, fake, probability, self.draws)
+        total = found.adversarial + weight * found.slope
+        self.guard.step("the discriminator's", total, self.discriminator, self.d_optimiser)
+        return found
+
+    def _generate(self, loss: Loss, probability: Tensor | float) -> Float[Tensor, ""]:
+        self.discriminator.requires_grad_(False)
+        batch = self.feeds[1].at(self.state.steps)
+        with self.runtime.autocast():
+            real_logits = torch.zeros(len(batch.images), device=self.runtime.device)
+            if loss.pairs:
+                with torch.no_grad():
+                    seen = augment(batch.images, probability, self.draws)
+                    real_logits = self.discriminator(seen, batch.classes).float()
+            fake = augment(self.generator(self._latents(), batch.classes), probability, self.draws)
+            found = loss.adversarial(real_logits, self.discriminator(fake, batch.classes).float()).generator
+        self.guard.step("the generator's", found, self.generator, self.g_optimiser)
+        return found
+
+    def inspect(self) -> None:
+        """Tells of the samples, and of a collapse of their diversity.
+
+        Raises:
+            CollapseError: there is one, and `stop_on_collapse` is set.
+        """
+        state, monitor, feed = self.state, self.runtime.monitor, self.feeds[0]
+        fixed = torch.Generator().manual_seed(derive(self.seed, "gan", "preview"))
+        samples = self.average.sample(INSPECTED, fixed)
+        numbers = torch.randint(len(feed.rows), (INSPECTED,), generator=fixed)
+        share = diversity(samples, feed.rows.take(numbers.to(self.runtime.device)).images.cpu())
+        monitor.measure(state.images, {"diversity": share})
+        monitor.picture(state.images, "samples", to_pixels(samples[:64]))
         if share < LEAST_DIVERSITY and float(state.values["spent"]) > 0.2:
             text = f"the GAN's samples differ {share:.2f} times as much as real rows, which is mode collapse"
-            if config.stop_on_collapse:
+            if self.config.stop_on_collapse:
                 raise CollapseError(f"{text}; raise gan.penalty_weight or gan.augment_probability, or take gan.loss r3")
-            runtime.monitor.warn(f"{text} (after {state.images:,} images)")
+            monitor.warn(f"{text} (after {state.images:,} images)")
 
-    try:
-        spend(Budget(config.images, config.seconds), config.batch_size, state, step, runtime, guard, inspect)
-    finally:
-        for feed in feeds:
-            feed.close()
-    return TrainedGan(average.cpu(), discriminator.cpu().requires_grad_(True), state.curve)
+
+def anneal(optimisers: Iterable[Optimizer], first: float, last: float, rate: float, spent: float) -> None:
+    """Leads the learning rates from `first` to `last`, both times `rate`, and Adam's β₂ to its end."""
+    for optimiser in optimisers:
+        for group in optimiser.param_groups:
+            group["lr"] = rate * cosine(first, last, spent)
+            group["betas"] = (group["betas"][0], cosine(*BETA2, spent))
 
 
 def diversity(samples: Float[Tensor, "n c h w"], real: Float[Tensor, "m c h w"]) -> float:

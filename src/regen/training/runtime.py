@@ -209,6 +209,10 @@ class Runtime:
             total: Tensor = self.fabric.all_reduce(value.detach().clone(), reduce_op="mean")  # type: ignore[union-attr]
         return total
 
+    def total(self, own: Tensor) -> Tensor:
+        """The sum of every process's tensor; of a loss of it, `average` gives the gradient over all processes."""
+        return self.world * (own + (self.mean(own) - own.detach()))
+
     def agree(self, value: float) -> float:
         """The first process's value, everywhere."""
         return value if self.world == 1 else float(self.fabric.broadcast(value))  # type: ignore[union-attr]

@@ -42,11 +42,16 @@ class Moments:
         products = covariance / torch.outer(deviation, deviation)
         return cls(mean.float(), deviation.float(), products.float())
 
-    def distance(self, rows: Rows) -> Float[Tensor, ""]:
-        """Mean squared difference of the means, and of the products summed over one side; 0 is best.
+    def sums(self, rows: Rows) -> tuple[Float[Tensor, " d"], Float[Tensor, "d d"]]:
+        """What a distance needs of the rows and what adds up over parts of them: their sum, and that of their products."""
+        centred = (rows - self.mean) / self.deviation
+        products = centred.t() @ centred
+        return centred.sum(dim=0), products
+
+    def distance_of(self, total: Float[Tensor, " d"], products: Float[Tensor, "d d"], n: int) -> Float[Tensor, ""]:
+        """Mean squared difference of the means, and of the products summed over one side, of `n` rows; 0 is best.
 
         Of a batch of real rows it is about the number of positions over that of the rows.
         """
-        centred = (rows - self.mean) / self.deviation
-        apart = centred.t() @ centred / len(rows) - self.products
-        return centred.mean(dim=0).square().mean() + apart.square().sum() / len(self.mean)
+        apart = products / n - self.products
+        return (total / n).square().mean() + apart.square().sum() / len(self.mean)

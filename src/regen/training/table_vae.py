@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from regen.core.errors import DataError, DeviceError
 from regen.core.sections.table_vae import TableVaeConfig
@@ -25,7 +26,7 @@ from regen.training.draws import Draws
 from regen.training.engine import Budget, Guard, State, spend
 from regen.training.runtime import Runtime
 from regen.training.schedules import cosine, ramp
-from regen.training.vae import ACTIVE_VARIANCE, INSPECTED, LARGEST_GRADIENT, LEAST_ACTIVE
+from regen.training.vae import ACTIVE_VARIANCE, INSPECTED, LARGEST_GRADIENT, grant_free_nats
 
 LEAST_LOG_SIGMA = -4.0
 """σ is soft-clipped here, so that a column that is the same in every row does not blow the likelihood up."""
@@ -113,60 +114,15 @@ def train_table_vae(
     if runtime.device.type == "mps":
         raise DeviceError("a table's numbers are kept in float64, which mps does not know; set training.device to cpu")
     supervised = anomalies is not None and len(anomalies) > 0 and config.supervised_weight > 0
-    vae = build(config, layout, 0, seed).to(runtime.device)
-    vae.normaliser.fit(rows.numbers.to(runtime.device))
-    average = ema.averaged_copy(vae)
-    optimiser = torch.optim.AdamW(vae.parameters(), config.learning_rate, fused=True)
-    state = State(
-        {"vae": vae, "average": average}, {"vae": optimiser}, {"free_nats": torch.zeros((), device=runtime.device)}
-    )
-    weights, averages = (nn.ParameterList(one.parameters()) for one in (vae, average))  # found quicker than in a tree
-    guard, n, budget = Guard(runtime), runtime.share(config.batch_size), Budget(config.rows, config.seconds)
-    draws, take = runtime.draws(seed, "table vae"), feed(vae, rows, n, runtime.draws(seed, "table vae rows"))
-    shown = vae.inputs(held_out.thinned(INSPECTED).to(runtime.device)).slots
-
-    def step(spent: float) -> dict[str, Tensor]:
-        draws.start(state.steps)
-        optimiser.param_groups[0]["lr"] = state.rate * cosine(config.learning_rate, 0.0, spent)
-        beta = ramp(1.0, config.warmup_share, spent)
-
-        real = take(state.steps)
-        with runtime.autocast():
-            mean, log_variance = vae.encode(real.slots)
-            raw = vae.decode(mean + (log_variance / 2).exp() * draws.normal(n, config.latent_dim), real.slots).float()
-        mean, log_variance = mean.float(), log_variance.float()
-        mse = mean_squares(vae, real, raw)
-        log_sigma = log_sigma_of(runtime.mean(mse), layout.numeric)  # at its best value no gradient passes through it
-        nll = mean_nll(vae, real, raw, mse, log_sigma)
-        kl = gaussian_kl_terms(mean, log_variance).mean(dim=0)
-        paid = kl.clamp_min(state.values["free_nats"]).sum()
-        guard.step("the table VAE's", nll + beta * paid, weights, optimiser, clip=LARGEST_GRADIENT)
-
-        ema.update(averages, weights, config.batch_size, min(config.ema_half_life_rows, 0.05 * state.images))
-        return {"negative_elbo": nll + kl.sum(), "nll": nll, "kl": kl.sum()}
-
-    def inspect() -> None:
-        with torch.no_grad():
-            mean, log_variance = average.encode(shown)
-            active = float((mean.var(dim=0) > ACTIVE_VARIANCE).float().mean())
-            per_dimension = gaussian_kl_terms(mean, log_variance).mean(dim=0)
-        kl = {f"kl_{place:02d}": float(nats) for place, nats in enumerate(per_dimension)}
-        runtime.monitor.measure(state.images, {"active_units": active, **kl})
-        spent = runtime.agree(budget.spent(state.images, state.seconds))
-        collapsed = active < LEAST_ACTIVE and spent > config.warmup_share
-        state.values["free_nats"].fill_(config.free_bits if collapsed else 0.0)
-        if collapsed:
-            runtime.monitor.warn(
-                f"{active:.0%} of the table VAE's latent dimensions are active after {state.images:,} rows, which is "
-                f"posterior collapse; each now holds {config.free_bits:g} nats for free (free_bits)"
-            )
-
-    spend(budget, config.batch_size, state, step, runtime, guard, inspect)
+    loop = _Loop.of(config, layout, rows, held_out, seed, runtime)
+    spend(loop.budget, config.batch_size, loop.state, loop.step, runtime, loop.guard, loop.inspect)
     reference = rows.thinned(config.score_reference)
     final = build(config, layout, len(reference), seed, supervised=supervised).to(runtime.device)
     final = final.requires_grad_(False).eval()
-    final.load_state_dict(dict(average.named_parameters()), strict=False)  # whose buffers are sized for no reference
-    final.normaliser.load_state_dict(vae.normaliser.state_dict())
+    final.load_state_dict(
+        dict(loop.average.named_parameters()), strict=False
+    )  # whose buffers are sized for no reference
+    final.normaliser.load_state_dict(loop.vae.normaliser.state_dict())
     final.rarity.fill_(len(rows) + 2.0).log_()
     calibrate(final, reference.to(runtime.device), held_out.to(runtime.device), config, seed)
     if supervised:
@@ -174,7 +130,92 @@ def train_table_vae(
         train_head(
             final, rows.to(runtime.device), held_out.to(runtime.device), anomalies.to(runtime.device), config, seed
         )
-    return TrainedTableVae(final.cpu(), state.curve)
+    return TrainedTableVae(final.cpu(), loop.state.curve)
+
+
+@dataclass(frozen=True)
+class _Loop:
+    """The network, what it learns from, and a step of it."""
+
+    config: TableVaeConfig
+    runtime: Runtime
+    vae: TableVae
+    average: TableVae
+    """Of its weights."""
+    weights: nn.ParameterList
+    averages: nn.ParameterList
+    """The parameters of both, found quicker than in a tree."""
+    optimiser: Optimizer
+    state: State
+    budget: Budget
+    guard: Guard
+    draws: Draws
+    take: Callable[[int], Inputs]
+    """The rows of a step."""
+    shown: Float[Tensor, "n s"]
+    """Held-out rows to look at."""
+
+    @classmethod
+    def of(
+        cls, config: TableVaeConfig, layout: Layout, rows: Cells, held_out: Cells, seed: int, runtime: Runtime
+    ) -> "_Loop":
+        """The loop before its first step."""
+        vae = build(config, layout, 0, seed).to(runtime.device)
+        vae.normaliser.fit(rows.numbers.to(runtime.device))
+        average = ema.averaged_copy(vae)
+        optimiser = torch.optim.AdamW(vae.parameters(), config.learning_rate, fused=True)
+        state = State(
+            {"vae": vae, "average": average}, {"vae": optimiser}, {"free_nats": torch.zeros((), device=runtime.device)}
+        )
+        weights, averages = (nn.ParameterList(one.parameters()) for one in (vae, average))
+        take = feed(vae, rows, runtime.share(config.batch_size), runtime.draws(seed, "table vae rows"))
+        shown = vae.inputs(held_out.thinned(INSPECTED).to(runtime.device)).slots
+        return cls(
+            config, runtime, vae, average, weights, averages, optimiser, state, Budget(config.rows, config.seconds),
+            Guard(runtime), runtime.draws(seed, "table vae"), take, shown,
+        )  # fmt: skip
+
+    def step(self, spent: float) -> dict[str, Tensor]:
+        """Lowers −ELBO, each column's σ being at its best value for the batch."""
+        config, state, vae = self.config, self.state, self.vae
+        self.draws.start(state.steps)
+        self.optimiser.param_groups[0]["lr"] = state.rate * cosine(config.learning_rate, 0.0, spent)
+        beta = ramp(1.0, config.warmup_share, spent)
+
+        real = self.take(state.steps)
+        with self.runtime.autocast():
+            mean, log_variance = vae.encode(real.slots)
+            noise = self.draws.normal(len(mean), config.latent_dim)
+            raw = vae.decode(mean + (log_variance / 2).exp() * noise, real.slots).float()
+        mean, log_variance = mean.float(), log_variance.float()
+        mse = mean_squares(vae, real, raw)
+        log_sigma = log_sigma_of(
+            self.runtime.mean(mse), vae.layout.numeric
+        )  # at its best no gradient passes through it
+        nll = mean_nll(vae, real, raw, mse, log_sigma)
+        kl = gaussian_kl_terms(mean, log_variance).mean(dim=0)
+        paid = kl.clamp_min(state.values["free_nats"]).sum()
+        self.guard.step("the table VAE's", nll + beta * paid, self.weights, self.optimiser, clip=LARGEST_GRADIENT)
+
+        half_life = min(config.ema_half_life_rows, 0.05 * state.images)
+        ema.update(self.averages, self.weights, config.batch_size, half_life)
+        return {"negative_elbo": nll + kl.sum(), "nll": nll, "kl": kl.sum()}
+
+    def inspect(self) -> None:
+        """Tells of the posterior, and gives free nats while it is collapsed."""
+        state, monitor = self.state, self.runtime.monitor
+        with torch.no_grad():
+            mean, log_variance = self.average.encode(self.shown)
+            active = float((mean.var(dim=0) > ACTIVE_VARIANCE).float().mean())
+            per_dimension = gaussian_kl_terms(mean, log_variance).mean(dim=0)
+        kl = {f"kl_{place:02d}": float(nats) for place, nats in enumerate(per_dimension)}
+        monitor.measure(state.images, {"active_units": active, **kl})
+        spent = self.runtime.agree(self.budget.spent(state.images, state.seconds))
+        if grant_free_nats(state, active, self.config.free_bits, after_warm_up=spent > self.config.warmup_share):
+            monitor.warn(
+                f"{active:.0%} of the table VAE's latent dimensions are active after {state.images:,} rows, which is "
+                f"posterior collapse; each now holds {self.config.free_bits:g} nats for free (free_bits)"
+            )
 
 
 def _require(layout: Layout, rows: Cells, held_out: Cells) -> None:

@@ -16,22 +16,23 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from regen.core.sections.alignment import AlignConfig
 from regen.core.sections.models import GanConfig
-from regen.models.gan import Classes, Discriminator, Generator
+from regen.models.gan import Discriminator, Generator
 from regen.models.networks import to_pixels
 from regen.models.vae import Vae
 from regen.training import ema
 from regen.training.augment import augment
+from regen.training.critic import critic_losses
 from regen.training.draws import Draws
-from regen.training.engine import Budget, Guard, State, spend
+from regen.training.engine import Budget, Guard, State, Step, spend
 from regen.training.gan import WASSERSTEIN_FACTOR
-from regen.training.losses import LOSSES, Loss, gradient_norms
+from regen.training.losses import LOSSES
 from regen.training.rows import Feed, Rows
 from regen.training.runtime import Runtime
 from regen.training.schedules import cosine
-from regen.training.slopes import logits_and_slopes
 from regen.training.witnesses import Witnesses
 
 BETAS = (0.0, 0.99)
@@ -122,89 +123,113 @@ def tune_gan(
     Raises:
         DivergenceError: a loss is not finite, again and again.
     """
-    settings, loss, n = config.gan, LOSSES[gan.loss], runtime.share(gan.batch_size)
-    base = deepcopy(generator).to(runtime.device).requires_grad_(False)
-    tuned = deepcopy(base).requires_grad_(True)
-    critic = deepcopy(discriminator).to(runtime.device).requires_grad_(True)
-    average = ema.averaged_copy(tuned)
-    g_optimiser, d_optimiser = (
-        torch.optim.Adam(net.parameters(), settings.learning_rate, betas=BETAS, fused=True) for net in (tuned, critic)
-    )
-    state = State(
-        {"generator": tuned, "discriminator": critic, "average": average},
-        {"generator": g_optimiser, "discriminator": d_optimiser},
-    )
-    guard, draws = Guard(runtime), runtime.draws(seed, "align gan")
-    seen_by = None if witnesses is None else witnesses.to(runtime.device)
-    feeds = [Feed(rows, n, runtime.draws(seed, f"align gan {net}")) for net in ("discriminator", "generator")]
-    probability = gan.augment_probability
-
-    def step(spent: float) -> dict[str, Tensor]:
-        draws.start(state.steps)
-        for optimiser in (g_optimiser, d_optimiser):
-            optimiser.param_groups[0]["lr"] = state.rate * cosine(
-                settings.learning_rate, settings.final_learning_rate, spent
-            )
-
-        critic.requires_grad_(True)
-        batch = feeds[0].at(state.steps)
-        with runtime.autocast():
-            with torch.no_grad():
-                fake = tuned(draws.normal(n, tuned.latent_dim), batch.classes).float()
-            adversarial, slope = _critic_losses(loss, critic, batch.images, fake, batch.classes, probability, draws)
-        weight = (WASSERSTEIN_FACTOR if loss.penalised == "between" else 0.1 / 2) * gan.penalty_weight
-        guard.step("the discriminator's", adversarial + weight * slope, critic, d_optimiser)
-
-        critic.requires_grad_(False)
-        batch = feeds[1].at(state.steps)
-        latents = draws.normal(n, tuned.latent_dim)
-        with runtime.autocast():
-            with torch.no_grad():
-                real_logits = critic(augment(batch.images, probability, draws), batch.classes).float()
-                before = base(latents, batch.classes).float()
-            made = tuned(latents, batch.classes).float()
-            logits = critic(augment(made, probability, draws), batch.classes).float()
-            short = shortfall(reward(made.clamp(0, 1)).float(), config.reward_cap, config.pessimism)
-            told = made.new_zeros(()) if seen_by is None else seen_by.shift(made.clamp(0, 1), before.clamp(0, 1))
-        fooling, away = loss.adversarial(real_logits, logits).generator, drift(made, before)
-        pull = settings.reward_weight * short + settings.anchor_weight * away + settings.feature_weight * told
-        total = settings.adversarial_weight * fooling + pull
-        guard.step("the generator's", total, tuned, g_optimiser)
-
-        ema.update(average, tuned, gan.batch_size, config.ema_half_life_images)
-        return {
-            "discriminator_loss": adversarial, "gradient_penalty": slope, "generator_loss": fooling,
-            "reward_shortfall": short, "drift": away, "feature_shift": told,
-        }  # fmt: skip
-
-    first = Look(0.0) if watch is None else watch(base)
+    game = _Game.of(config, gan, generator, discriminator, rows, reward, seed, runtime, witnesses)
+    first, state = Look(0.0) if watch is None else watch(game.base), game.state
     try:
-        done = _watched(config, settings.images, gan.batch_size, state, step, runtime, guard, average, watch, first)
-        return replace(done, discriminator=critic.requires_grad_(False).eval().cpu())
+        done = _watched(
+            config, config.gan.images, gan.batch_size, state, game.step, runtime, game.guard, game.average, watch, first
+        )
+        return replace(done, discriminator=game.critic.requires_grad_(False).eval().cpu())
     finally:
-        for feed in feeds:
+        for feed in game.feeds:
             feed.close()
 
 
-def _critic_losses(
-    loss: Loss, critic: Discriminator, real: Tensor, fake: Tensor, classes: Classes, probability: float, draws: Draws
-) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """The discriminator's adversarial loss, and its gradient penalty before it is weighted."""
-    n, both = len(real), classes.repeat(2)
-    images = torch.cat([real, fake]).requires_grad_(True)
-    seen = augment(images, probability, draws)
-    if loss.penalised in ("real", "both"):
-        logits, slopes = logits_and_slopes(critic, seen, both)
-        (slopes,) = torch.autograd.grad(seen, images, slopes, create_graph=True)  # of the un-augmented images
-        norms = gradient_norms(slopes)
-        slope = norms[:n].mean() + (norms[n:].mean() if loss.penalised == "both" else 0)
-    else:
-        logits, slope = critic(seen.detach(), both).float(), torch.zeros((), device=real.device)
-    if loss.penalised == "between":
-        share = draws.uniform(n, 1, 1, 1)
-        norms = gradient_norms(logits_and_slopes(critic, share * real + (1 - share) * fake, classes)[1])
-        slope = ((norms + 1e-12).sqrt() - 1).square().mean()
-    return loss.adversarial(*logits.chunk(2)).discriminator, slope
+@dataclass(frozen=True)
+class _Game:
+    """Both networks, what holds the generator, and a turn of each."""
+
+    config: AlignConfig
+    gan: GanConfig
+    reward: Reward
+    runtime: Runtime
+    base: Generator
+    tuned: Generator
+    critic: Discriminator
+    average: Generator
+    """Of the tuned weights."""
+    g_optimiser: Optimizer
+    d_optimiser: Optimizer
+    state: State
+    guard: Guard
+    draws: Draws
+    feeds: tuple[Feed, Feed]
+    """Real rows for the discriminator's turns and for the generator's."""
+    witnesses: Witnesses | None
+
+    @classmethod
+    def of(
+        cls, config: AlignConfig, gan: GanConfig, generator: Generator, discriminator: Discriminator, rows: Rows,
+        reward: Reward, seed: int, runtime: Runtime, witnesses: Witnesses | None,
+    ) -> "_Game":  # fmt: skip
+        """The game before its first turn."""
+        n = runtime.share(gan.batch_size)
+        base = deepcopy(generator).to(runtime.device).requires_grad_(False)
+        tuned = deepcopy(base).requires_grad_(True)
+        critic = deepcopy(discriminator).to(runtime.device).requires_grad_(True)
+        average = ema.averaged_copy(tuned)
+        g_optimiser, d_optimiser = (
+            torch.optim.Adam(net.parameters(), config.gan.learning_rate, betas=BETAS, fused=True)
+            for net in (tuned, critic)
+        )
+        state = State(
+            {"generator": tuned, "discriminator": critic, "average": average},
+            {"generator": g_optimiser, "discriminator": d_optimiser},
+        )
+        first, second = (
+            Feed(rows, n, runtime.draws(seed, f"align gan {net}")) for net in ("discriminator", "generator")
+        )
+        return cls(
+            config, gan, reward, runtime, base, tuned, critic, average, g_optimiser, d_optimiser, state, Guard(runtime),
+            runtime.draws(seed, "align gan"), (first, second),
+            None if witnesses is None else witnesses.to(runtime.device),
+        )  # fmt: skip
+
+    def step(self, spent: float) -> dict[str, Tensor]:
+        """A turn of the discriminator, then one of the generator."""
+        settings, state = self.config.gan, self.state
+        self.draws.start(state.steps)
+        for optimiser in (self.g_optimiser, self.d_optimiser):
+            rate = cosine(settings.learning_rate, settings.final_learning_rate, spent)
+            optimiser.param_groups[0]["lr"] = state.rate * rate
+        terms = self._discriminate() | self._generate()
+        ema.update(self.average, self.tuned, self.gan.batch_size, self.config.ema_half_life_images)
+        return terms
+
+    def _discriminate(self) -> dict[str, Tensor]:
+        loss = LOSSES[self.gan.loss]
+        self.critic.requires_grad_(True)
+        batch = self.feeds[0].at(self.state.steps)
+        with self.runtime.autocast():
+            with torch.no_grad():
+                latents = self.draws.normal(len(batch.images), self.tuned.latent_dim)
+                fake = self.tuned(latents, batch.classes).float()
+            found = critic_losses(loss, self.critic, batch, fake, self.gan.augment_probability, self.draws)
+        weight = (WASSERSTEIN_FACTOR if loss.penalised == "between" else 0.1 / 2) * self.gan.penalty_weight
+        total = found.adversarial + weight * found.slope
+        self.guard.step("the discriminator's", total, self.critic, self.d_optimiser)
+        return {"discriminator_loss": found.adversarial, "gradient_penalty": found.slope}
+
+    def _generate(self) -> dict[str, Tensor]:
+        config, settings, probability = self.config, self.config.gan, self.gan.augment_probability
+        self.critic.requires_grad_(False)
+        batch = self.feeds[1].at(self.state.steps)
+        latents = self.draws.normal(len(batch.images), self.tuned.latent_dim)
+        with self.runtime.autocast():
+            with torch.no_grad():
+                real_logits = self.critic(augment(batch.images, probability, self.draws), batch.classes).float()
+                before = self.base(latents, batch.classes).float()
+            made = self.tuned(latents, batch.classes).float()
+            logits = self.critic(augment(made, probability, self.draws), batch.classes).float()
+            short = shortfall(self.reward(made.clamp(0, 1)).float(), config.reward_cap, config.pessimism)
+            told = made.new_zeros(())
+            if self.witnesses is not None:
+                told = self.witnesses.shift(made.clamp(0, 1), before.clamp(0, 1))
+        fooling, away = LOSSES[self.gan.loss].adversarial(real_logits, logits).generator, drift(made, before)
+        pull = settings.reward_weight * short + settings.anchor_weight * away + settings.feature_weight * told
+        total = settings.adversarial_weight * fooling + pull
+        self.guard.step("the generator's", total, self.tuned, self.g_optimiser)
+        return {"generator_loss": fooling, "reward_shortfall": short, "drift": away, "feature_shift": told}
 
 
 class Prior(nn.Module):
@@ -294,17 +319,9 @@ class _TrippedError(Exception):
 
 
 def _watched(
-    config: AlignConfig,
-    images: int,
-    batch_size: int,
-    state: State,
-    step: Callable[[float], dict[str, Tensor]],
-    runtime: Runtime,
-    guard: Guard,
-    average: M,
-    watch: Watch[M] | None,
-    first: Look,
-) -> Tuned[M]:
+    config: AlignConfig, images: int, batch_size: int, state: State, step: Step, runtime: Runtime, guard: Guard,
+    average: M, watch: Watch[M] | None, first: Look,
+) -> Tuned[M]:  # fmt: skip
     """Steps until the budget is spent or a look shows that the samples have left the data; keeps the best average.
 
     Of the looks within the distance that a model is promoted with (`frechet_factor`) the one with the highest win rate is

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
+from torch.optim import Optimizer
 
 from regen.core.errors import DataError
 from regen.core.sections.models import VaeConfig
@@ -18,8 +19,9 @@ from regen.core.seeds import derive
 from regen.models import neighbours
 from regen.models.gan import class_shares
 from regen.models.networks import Shape, to_pixels
-from regen.models.vae import COMPONENTS, LOCAL, Vae, gaussian_kl_terms
+from regen.models.vae import LOCAL, Vae, gaussian_kl_terms
 from regen.training import ema
+from regen.training.draws import Draws
 from regen.training.engine import Budget, Guard, State, spend
 from regen.training.rows import Feed, Rows
 from regen.training.runtime import Runtime
@@ -29,10 +31,6 @@ LEAST_LOG_SIGMA = -6.0
 """σ is soft-clipped here, so that a perfect fit does not blow the likelihood up."""
 LARGEST_GRADIENT = 100.0
 """Gradients are scaled down to this norm."""
-LEAST_VARIANCE = 1e-4
-"""Added to the refitted prior's covariances."""
-ROWS_A_COMPONENT = 25
-"""Fewest rows that a Gaussian of the refitted prior stands for."""
 INSPECTED = 1024
 """Held-out rows whose posteriors are looked at."""
 ACTIVE_VARIANCE = 0.01
@@ -85,65 +83,105 @@ def train_vae(
         DivergenceError: a loss is not finite, again and again.
     """
     _require_two(held_out)
-    vae = build(config, rows.shape, 0, seed, classes).to(runtime.device)
-    average = ema.averaged_copy(vae)
-    optimiser = torch.optim.AdamW(vae.parameters(), config.learning_rate, fused=True)
-    state = State(
-        {"vae": vae, "average": average}, {"vae": optimiser}, {"free_nats": torch.zeros((), device=runtime.device)}
-    )
-    guard, n, budget = Guard(runtime), runtime.share(config.batch_size), Budget(config.images, config.seconds)
-    draws, feed = runtime.draws(seed, "vae"), Feed(rows, n, runtime.draws(seed, "vae"))
-    shown = next(held_out.thinned(INSPECTED).chunks(runtime.device, INSPECTED)).images
+    loop = _Loop.of(config, rows, held_out, seed, runtime, classes)
+    try:
+        spend(loop.budget, config.batch_size, loop.state, loop.step, runtime, loop.guard, loop.inspect)
+    finally:
+        loop.feed.close()
+    reference = rows.thinned(config.score_reference)
+    final = build(config, rows.shape, len(reference), seed, classes).to(runtime.device).requires_grad_(False).eval()
+    final.load_state_dict(
+        dict(loop.average.named_parameters()), strict=False
+    )  # whose buffers are sized for no reference
+    calibrate(final, reference, held_out, config, seed)
+    return TrainedVae(final.cpu(), loop.state.curve)
 
-    def step(spent: float) -> dict[str, Tensor]:
-        draws.start(state.steps)
-        optimiser.param_groups[0]["lr"] = state.rate * cosine(config.learning_rate, 0.0, spent)
+
+@dataclass(frozen=True)
+class _Loop:
+    """The network, what it learns from, and a step of it."""
+
+    config: VaeConfig
+    runtime: Runtime
+    vae: Vae
+    average: Vae
+    """Of its weights."""
+    optimiser: Optimizer
+    state: State
+    budget: Budget
+    guard: Guard
+    draws: Draws
+    feed: Feed
+    shown: Float[Tensor, "n c h w"]
+    """Held-out rows to look at."""
+
+    @classmethod
+    def of(
+        cls, config: VaeConfig, rows: Rows, held_out: Rows, seed: int, runtime: Runtime, classes: Sequence[str]
+    ) -> "_Loop":
+        """The loop before its first step."""
+        vae = build(config, rows.shape, 0, seed, classes).to(runtime.device)
+        average = ema.averaged_copy(vae)
+        optimiser = torch.optim.AdamW(vae.parameters(), config.learning_rate, fused=True)
+        state = State(
+            {"vae": vae, "average": average}, {"vae": optimiser}, {"free_nats": torch.zeros((), device=runtime.device)}
+        )
+        feed = Feed(rows, runtime.share(config.batch_size), runtime.draws(seed, "vae"))
+        shown = next(held_out.thinned(INSPECTED).chunks(runtime.device, INSPECTED)).images
+        return cls(
+            config, runtime, vae, average, optimiser, state, Budget(config.images, config.seconds), Guard(runtime),
+            runtime.draws(seed, "vae"), feed, shown,
+        )  # fmt: skip
+
+    def step(self, spent: float) -> dict[str, Tensor]:
+        """Lowers −ELBO, σ being at its best value for the batch."""
+        config, state, vae = self.config, self.state, self.vae
+        self.draws.start(state.steps)
+        self.optimiser.param_groups[0]["lr"] = state.rate * cosine(config.learning_rate, 0.0, spent)
         beta = ramp(1.0, config.warmup_share, spent)
 
-        real = feed.at(state.steps).images
-        with runtime.autocast():
+        real = self.feed.at(state.steps).images
+        with self.runtime.autocast():
             mean, log_variance = vae.encode(real)
-            raw = vae.raw(mean + (log_variance / 2).exp() * draws.normal(n, config.latent_dim)).float()
+            noise = self.draws.normal(len(real), config.latent_dim)
+            raw = vae.raw(mean + (log_variance / 2).exp() * noise).float()
         mean, log_variance = mean.float(), log_variance.float()
         mse = (real - vae.expect(raw)).square().mean()
-        sigma = log_sigma_of(runtime.mean(mse))  # at its best value no gradient passes through it
+        sigma = log_sigma_of(self.runtime.mean(mse))  # at its best value no gradient passes through it
         nll = vae.mean_nll(real, raw, mse, sigma)
         kl = gaussian_kl_terms(mean, log_variance).mean(dim=0)
         paid = kl.clamp_min(state.values["free_nats"]).sum()
-        guard.step("the VAE's", nll + beta * paid, vae, optimiser, clip=LARGEST_GRADIENT)
+        self.guard.step("the VAE's", nll + beta * paid, vae, self.optimiser, clip=LARGEST_GRADIENT)
 
-        ema.update(average, vae, config.batch_size, min(config.ema_half_life_images, 0.05 * state.images))
+        half_life = min(config.ema_half_life_images, 0.05 * state.images)
+        ema.update(self.average, vae, config.batch_size, half_life)
         return {"negative_elbo": nll + kl.sum(), "nll": nll, "kl": kl.sum(), "mse": mse}
 
-    def inspect() -> None:
+    def inspect(self) -> None:
+        """Tells of the posterior, and gives free nats while it is collapsed."""
+        state, shown, monitor = self.state, self.shown, self.runtime.monitor
         with torch.no_grad():
-            mean, log_variance = average.encode(shown)
+            mean, log_variance = self.average.encode(shown)
             active = float((mean.var(dim=0) > ACTIVE_VARIANCE).float().mean())
             per_dimension = gaussian_kl_terms(mean, log_variance).mean(dim=0)
-            sigma = float(optimal_log_sigma(shown, average.decode(mean)).exp())
+            sigma = float(optimal_log_sigma(shown, self.average.decode(mean)).exp())
         kl = {f"kl_{place:02d}": float(nats) for place, nats in enumerate(per_dimension)}
-        runtime.monitor.measure(state.images, {"active_units": active, "sigma": sigma, **kl})
-        runtime.monitor.picture(
-            state.images, "reconstructions", to_pixels(torch.cat([shown[:32], average.reconstruct(shown[:32])]))
-        )
-        spent = runtime.agree(budget.spent(state.images, state.seconds))
-        collapsed = active < LEAST_ACTIVE and spent > config.warmup_share
-        state.values["free_nats"].fill_(config.free_bits if collapsed else 0.0)
-        if collapsed:
-            runtime.monitor.warn(
+        monitor.measure(state.images, {"active_units": active, "sigma": sigma, **kl})
+        beside = torch.cat([shown[:32], self.average.reconstruct(shown[:32])])
+        monitor.picture(state.images, "reconstructions", to_pixels(beside))
+        spent = self.runtime.agree(self.budget.spent(state.images, state.seconds))
+        if grant_free_nats(state, active, self.config.free_bits, after_warm_up=spent > self.config.warmup_share):
+            monitor.warn(
                 f"{active:.0%} of the VAE's latent dimensions are active after {state.images:,} images, which is posterior "
-                f"collapse; each now holds {config.free_bits:g} nats for free (vae.free_bits)"
+                f"collapse; each now holds {self.config.free_bits:g} nats for free (vae.free_bits)"
             )
 
-    try:
-        spend(budget, config.batch_size, state, step, runtime, guard, inspect)
-    finally:
-        feed.close()
-    reference = rows.thinned(config.score_reference)
-    final = build(config, rows.shape, len(reference), seed, classes).to(runtime.device).requires_grad_(False).eval()
-    final.load_state_dict(dict(average.named_parameters()), strict=False)  # whose buffers are sized for no reference
-    calibrate(final, reference, held_out, config, seed)
-    return TrainedVae(final.cpu(), state.curve)
+
+def grant_free_nats(state: State, active: float, free_nats: float, *, after_warm_up: bool) -> bool:
+    """Whether the posterior is collapsed, hence each latent dimension now holds so many nats for free; else none."""
+    collapsed = active < LEAST_ACTIVE and after_warm_up
+    state.values["free_nats"].fill_(free_nats if collapsed else 0.0)
+    return collapsed
 
 
 def _require_two(held_out: Rows) -> None:
@@ -169,7 +207,7 @@ def calibrate(
     _require_two(held_out)
     device = vae.log_sigma.device
     normal = torch.cat([batch.images for batch in held_out.chunks(device)])
-    vae.log_sigma.copy_(optimal_log_sigma(normal, vae.reconstruct(normal)))
+    vae.log_sigma.copy_((0.5 * vae.squared_error(normal).log()).clamp_min(LEAST_LOG_SIGMA))  # where −ELBO is lowest
     posteriors, start = [], 0
     for batch in reference.chunks(device):
         posteriors.append(vae.encode(batch.images))
@@ -198,16 +236,4 @@ def _refit_prior(
     for part in range(len(vae.class_shares)):
         mine = draws[(classes == part).numpy()]
         if len(mine) > 1:
-            fit_mixture(vae, part, mine, derive(seed, "vae", "mixture", part) % 2**32)
-
-
-def fit_mixture(vae: Vae, part: int, draws: Float[np.ndarray, "m d"], seed: int) -> None:
-    """Makes a Gaussian mixture fitted to the draws the prior of one class."""
-    from sklearn.mixture import GaussianMixture
-
-    components = min(COMPONENTS, max(len(draws) // ROWS_A_COMPONENT, 1))
-    mixture = GaussianMixture(components, reg_covar=LEAST_VARIANCE, random_state=seed).fit(draws)
-    vae.mixture_weights[part] = 0
-    vae.mixture_weights[part, :components] = torch.from_numpy(mixture.weights_)
-    vae.mixture_means[part, :components] = torch.from_numpy(mixture.means_)
-    vae.mixture_factors[part, :components] = torch.from_numpy(np.linalg.cholesky(mixture.covariances_))
+            vae.fit_prior(part, mine, derive(seed, "vae", "mixture", part))

@@ -1,10 +1,16 @@
-"""A small web server on loopback, which downloads are tested against."""
+"""A small web server on loopback, which downloads are tested against, and a project whose data is pulled."""
 
+import shutil
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
+
+from regen.core.sections.data import DataConfig
+from regen.core.workspace import Workspace
+from regen.data import versions
 
 
 class Web:
@@ -44,3 +50,24 @@ def web() -> Iterator[Web]:
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture(scope="session")
+def pulled_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where data/ and DVC's cache of a pulled project are kept for the tests after the first."""
+    return tmp_path_factory.mktemp("pulled")
+
+
+@pytest.fixture
+def pulled(project: Path, pulled_once: Path) -> Workspace:
+    """A project whose data is here, recorded and in DVC's cache."""
+    workspace = Workspace(project)
+    kept = {"data": project / "data", "cache": project / ".dvc" / "cache"}
+    if (pulled_once / "cache").is_dir():
+        for name, place in kept.items():
+            shutil.copytree(pulled_once / name, place)
+        return workspace
+    versions.pull(workspace, "digits", DataConfig())
+    for name, place in kept.items():
+        shutil.copytree(place, pulled_once / name)
+    return workspace

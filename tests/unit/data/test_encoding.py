@@ -213,7 +213,6 @@ def test_columns_of_no_part_are_left_out() -> None:
     encoder = TableEncoder.fit(mixed(), schema.modelled)
 
     assert encoder.names == ("amount", "count", "kind", "rate")
-    assert encoder.number_names == ("amount", "count", "rate")
     assert encoder.code_sizes == {"kind": 4, "rate is missing": 2}
     assert [encoder.transform(mixed()).numbers.shape, encoder.transform(mixed()).codes.shape] == [(500, 3), (500, 2)]
 

@@ -257,6 +257,21 @@ def test_data_that_fits_or_is_the_users_own_is_let_be(tmp_path: Path, manifest: 
 
     sources.require_fit(DataConfig(resolution=64), tmp_path / "data" / "x")
 
+    assert not sources.misfit(DataConfig(resolution=64), manifest, "data/x")
+
+
+@pytest.mark.parametrize("manifest", [None, "{", "\xff"], ids=["missing", "cut", "no text"])
+def test_a_manifest_that_cannot_be_read_is_left_to_the_reader(tmp_path: Path, manifest: str | None) -> None:
+    folder = tmp_path / "data" / "x"
+    folder.mkdir(parents=True)
+    if manifest is not None:
+        (folder / "manifest.json").write_text(manifest, encoding="latin-1")
+
+    sources.require_fit(DataConfig(), folder)
+
+    with pytest.raises(DataError):
+        sources.read(folder)
+
 
 def test_the_fashion_project_is_read_and_its_anomaly_is_a_class() -> None:
     config = load(Path(__file__).parents[3] / "configs" / "fashion_mnist.yaml")

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from regen.evaluation.moments import Moments, across_processes
+from regen.evaluation.moments import Moments, gathered, merged
 from regen.evaluation.space import FeatureSet, Judge
 
 ROWS = np.random.default_rng(0).normal(size=(37, 4)) + 100
@@ -30,7 +30,7 @@ def main(folder: Path, rank: int) -> None:
     share = SHARES[rank]
     found = feature_set(ROWS[share]).across_processes()
     result = {
-        "moments": across_processes(Moments.of(ROWS[share])).arrays(),
+        "moments": merged(gathered(Moments.of(ROWS[share]))).arrays(),
         "digest": found.digest,
         "scatter": found.moments.scatter,
     }

@@ -6,6 +6,7 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from regen.core.errors import EvaluationError
@@ -153,8 +154,13 @@ def test_the_other_detectors_are_measured_on_the_same_rows(dataset: Dataset) -> 
     found = measure.measure_baselines(dataset, CONFIG, seed=0)
 
     assert set(found) == set(BASELINES)
-    assert all(set(metrics) == DETECTED for metrics in found.values())
-    assert found["kNN"]["anomaly_auc"].value > 0.9
+    assert all(set(one.estimates) == DETECTED for one in found.values())
+    assert found["kNN"].estimates["anomaly_auc"].value > 0.9
+    is_anomaly = dataset.is_anomaly[dataset.rows("test")]
+    assert all(
+        roc_auc_score(is_anomaly, one.scores) == pytest.approx(one.estimates["anomaly_auc"].value)
+        for one in found.values()
+    )
 
 
 def test_a_sampler_of_real_images_is_better_than_one_of_noise_by_every_figure(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from regen.core.errors import EvaluationError
 from regen.evaluation.frechet import Gaussian
-from regen.evaluation.moments import Moments, across_processes, gathered, merged
+from regen.evaluation.moments import Moments, gathered, merged
 from tests.conftest import REPOSITORY
 from tests.unit.evaluation import processes
 
@@ -117,10 +117,7 @@ def test_parts_of_two_widths_are_refused() -> None:
 
 
 def test_one_process_gathers_its_own_value_alone() -> None:
-    one = Moments.of(rows(4, 0))
-
     assert gathered("value") == ["value"]
-    assert across_processes(one) is one
 
 
 @pytest.fixture(scope="module")

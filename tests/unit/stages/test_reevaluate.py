@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from regen.core.config import parse
 from regen.core.errors import ConfigError, EvaluationError, RegistryError
@@ -133,9 +135,22 @@ def test_a_model_that_may_have_seen_the_test_rows_is_refused(split):
         reevaluate._require_unseen(subject(split), CONFIG)
 
 
+def refused(split):
+    try:
+        reevaluate._require_unseen(subject(split), CONFIG)
+    except ConfigError:
+        return True
+    return False
+
+
 @pytest.mark.parametrize("split", ["0:0.550000", "0:0.700000", ""])
 def test_a_model_that_cannot_have_seen_them_or_does_not_say_is_scored(split):
-    reevaluate._require_unseen(subject(split), CONFIG)
+    assert not refused(split)
+
+
+@given(st.integers(0, 3), st.floats(0, 1))
+def test_a_model_is_refused_whose_split_had_another_seed_or_whose_training_rows_began_before(seed, start):
+    assert refused(f"{seed}:{start:.6f}") == (seed != 0 or round(start, 6) < 0.55)
 
 
 def test_models_of_two_projects_are_not_compared():

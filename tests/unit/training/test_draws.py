@@ -11,6 +11,7 @@ KINDS = {
     "normal": lambda draws, n: draws.normal(n, 3),
     "uniform": lambda draws, n: draws.uniform(n, 2, 1),
     "integers": lambda draws, n: draws.integers(1000, n, 2),
+    "kept": lambda draws, n: draws.kept(n, 0.5, 40),
 }
 every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 
@@ -61,12 +62,15 @@ def test_the_shares_of_all_processes_are_the_draws_of_one(kind, world: int, n: i
 def test_numbers_lie_where_they_should() -> None:
     draws = Draws(0, "latents")
     normal, uniform, integers = draws.normal(20_000), draws.uniform(20_000), draws.integers(5, 20_000)
+    kept = draws.kept(20_000, 0.7)
 
     assert (normal.mean().item(), normal.std().item()) == pytest.approx((0, 1), abs=0.03)
     assert (uniform.min() >= 0) and (uniform.max() < 1)
     assert uniform.mean().item() == pytest.approx(0.5, abs=0.02)
     assert integers.dtype == torch.int64
     assert integers.unique().tolist() == [0, 1, 2, 3, 4]
+    assert kept.unique().tolist() == [0, 1]
+    assert kept.mean().item() == pytest.approx(0.7, abs=0.02)
 
 
 def test_the_global_generator_is_left_alone() -> None:
@@ -75,3 +79,14 @@ def test_the_global_generator_is_left_alone() -> None:
     Draws(0, "latents").start(4).normal(3)
 
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@given(world=st.integers(1, 5), n=st.integers(1, 6), first=st.integers(0, 30))
+def test_each_process_gets_its_part_of_what_is_drawn_for_the_first_rows_of_the_batch(
+    world: int, n: int, first: int
+) -> None:
+    drawn = torch.arange(min(first, world * n))
+
+    parts = [Draws(0, "latents", rank=rank, world=world).share(drawn, n) for rank in range(world)]
+
+    assert torch.equal(torch.cat(parts), drawn)

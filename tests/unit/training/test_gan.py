@@ -267,7 +267,7 @@ def test_a_collapse_ends_the_training_where_it_should() -> None:
 @pytest.mark.usefixtures("collapsed")
 def test_a_collapse_is_told_though_the_budget_is_in_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     from regen.training import engine
-    from tests.unit.training.test_engine import Clock
+    from tests.unit.training.engines import Clock
 
     clock, monitor, adversarial = Clock(), Heard(), LOSSES["r3"].adversarial
 

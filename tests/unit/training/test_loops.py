@@ -306,7 +306,7 @@ def test_a_budget_in_seconds_takes_every_schedule_to_its_end(
     loop: Loop, module: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from regen.training import engine
-    from tests.unit.training.test_engine import Clock
+    from tests.unit.training.engines import Clock
 
     clock, told, original = Clock(), recorded(monkeypatch, module), Guard.step
 

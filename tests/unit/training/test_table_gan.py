@@ -2,15 +2,18 @@
 
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import Tensor
 
-from regen.core.errors import CollapseError, DivergenceError
+from regen.core.errors import CollapseError, DeviceError, DivergenceError
 from regen.core.sections.table_gan import TableGanConfig
 from regen.data.columns import Column
 from regen.data.encoding import Encoded, TableEncoder
@@ -21,7 +24,8 @@ from regen.training.draws import Draws
 from regen.training.losses import LOSSES
 from regen.training.runtime import Runtime
 from regen.training.table_calibration import calibrate
-from regen.training.table_gan import Balanced, TrainedTableGan, build, draw_given, fit_table_gan, train_table_gan
+from regen.training.table_draws import Balanced, draw_given
+from regen.training.table_gan import TrainedTableGan, build, fit_table_gan, train_table_gan
 from regen.training.table_moments import Moments
 from tests.unit.training.toys import Heard, differing, weights_of
 
@@ -64,6 +68,10 @@ def made(watched: tuple[TrainedTableGan, Heard]) -> pd.DataFrame:
 
 def sample(generator: TableGenerator, n: int = 1000, given: dict | None = None) -> pd.DataFrame:
     return generator.sample(n, torch.Generator().manual_seed(0), given)
+
+
+def distance(moments: Moments, rows: Tensor) -> float:
+    return float(moments.distance_of(*moments.sums(rows), len(rows)))
 
 
 def short(
@@ -187,7 +195,7 @@ def test_interrupted_equals_uninterrupted(tmp_path: Path) -> None:
 
 
 def test_a_loss_that_is_not_finite_ends_in_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Moments, "distance", lambda self, rows: rows.sum() * float("nan"))
+    monkeypatch.setattr(Moments, "distance_of", lambda self, total, *_: total.sum() * float("nan"))
     monitor = Heard()
 
     with pytest.raises(DivergenceError, match="the generator's loss is nan after 0 images; lower its learning rate"):
@@ -249,7 +257,7 @@ def test_every_label_is_drawn_as_often_in_balanced_rows() -> None:
     found = encoder.transform(rows().assign(bad=np.arange(600) % 20 == 0))
     balanced = Balanced.of(build(SHORT, encoder, 0, "bad")[0], torch.from_numpy(found.codes))
 
-    numbers = balanced.draw(Draws(0, "test"), 4000)
+    numbers = balanced.draw(torch.Generator().manual_seed(0), 4000)
 
     assert (numbers % 20 == 0).float().mean() == pytest.approx(0.5, abs=0.03)
     assert len(numbers.unique()) > 550
@@ -286,7 +294,7 @@ def test_moments_are_those_of_numpy() -> None:
 
     assert np.allclose(moments.mean, joined.numpy().mean(axis=0), atol=1e-5)
     assert np.allclose(moments.products, np.corrcoef(joined.numpy().T), atol=1e-4)
-    assert moments.distance(joined) == pytest.approx(0, abs=1e-6)
+    assert distance(moments, joined) == pytest.approx(0, abs=1e-6)
 
 
 def test_moments_lie_apart_where_columns_do_not_hang_together() -> None:
@@ -297,7 +305,30 @@ def test_moments_lie_apart_where_columns_do_not_hang_together() -> None:
     shuffled = numbers.clone()
     shuffled[:, 0] = shuffled[torch.randperm(len(numbers), generator=torch.Generator().manual_seed(0)), 0]
 
-    assert moments.distance(layout.join(shuffled, codes)) > 0.1
+    assert distance(moments, layout.join(shuffled, codes)) > 0.1
+
+
+@given(st.integers(1, 99))
+def test_sums_over_parts_of_the_rows_add_up_to_those_of_all(cut: int) -> None:
+    encoder, found = encoded()
+    layout = Layout.of(encoder)
+    numbers, codes = torch.from_numpy(found.numbers), torch.from_numpy(found.codes)
+    moments, rows = Moments.of(layout, numbers, codes), layout.join(numbers, codes)[:100]
+
+    parts = [moments.sums(some) for some in (rows[:cut], rows[cut:])]
+
+    for whole, *some in zip(moments.sums(rows), *parts, strict=True):
+        torch.testing.assert_close(sum(some), whole, rtol=1e-4, atol=1e-3)
+
+
+def test_a_batch_that_is_not_dealt_out_in_whole_packs_is_refused() -> None:
+    config = SHORT.model_copy(update={"batch_size": 24, "pac": 8})
+    both = Runtime(fabric=SimpleNamespace(global_rank=0, world_size=2))
+
+    with pytest.raises(
+        DeviceError, match="each of 2 devices would get 12 rows of a batch of 24, which are not packed by 8"
+    ):
+        train_table_gan(config, *encoded(), 0, both)
 
 
 def test_calibration_brings_an_untrained_generators_columns_to_the_real_ones() -> None:

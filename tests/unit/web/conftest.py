@@ -1,5 +1,6 @@
 """A review page without a server: requests go straight to the application."""
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,8 @@ from regen.web.settings import Settings
 from tests.reviews import Clock, Review, hidden, make_review, open_store
 
 ORIGIN = "http://127.0.0.1:8321"
+DIGEST = re.compile(r"/img/([0-9a-f]{64})")
+"""Where a page names a picture."""
 
 
 class Browser(TestClient):
