@@ -98,7 +98,7 @@ def test_held_out_rows_are_the_newest(context, monkeypatch):
 
 def test_held_out_rows_are_those_of_the_split_that_the_version_was_trained_with(context, monkeypatch):
     seen = []
-    monkeypatch.setattr(sides, "score_both", lambda champion, before, after: seen.append(before))
+    monkeypatch.setattr(sides, "score_both", lambda champion, before, *rest: seen.append(before))
     data = context.config.data
     start = data.extractor_share + 0.1
     version = replace(VERSION, tags={"regen.kind": "vae", "regen.split": f"{data.split_seed}:{start:.6f}"})
