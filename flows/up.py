@@ -203,7 +203,7 @@ def _end_leftovers(workspace: Workspace) -> None:
     try:
         found = files.read_json(state_file(workspace))
         pid, mark = int(found["pid"]), str(found["mark"])
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return
     if mark and not psutil.pid_exists(pid) and (left := list(family(mark))):
         click.echo(f"An earlier 'regen up' was killed; ending what it left running ({len(left)} processes)", err=True)

@@ -200,7 +200,16 @@ def test_what_a_killed_regen_up_left_is_ended_by_the_next(supervisor, tmp_path, 
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "{}", '{"pid": 1}', '{"pid": "x", "mark": "y"}', '{"pid": 999999999, "mark": ""}']
+    "text",
+    [
+        "{",
+        "{}",
+        "[]",
+        '{"pid": 1}',
+        '{"pid": null, "mark": "y"}',
+        '{"pid": "x", "mark": "y"}',
+        '{"pid": 999999999, "mark": ""}',
+    ],
 )
 def test_a_state_file_that_says_nothing_ends_nothing(tmp_path, text, monkeypatch, capsys):
     from flows import up

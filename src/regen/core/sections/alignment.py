@@ -58,7 +58,7 @@ class AlignVaeConfig(Section):
     """Adam's, at the start; it falls to 0 along a cosine."""
     reward_weight: Annotated[float, Field(ge=0)] = 2.0
     """λ: what one sd of reward short of the cap costs; 0 leaves the prior where it is."""
-    anchor_weight: Annotated[float, Field(ge=0)] = 2.0
+    anchor_weight: Annotated[float, Field(ge=0)] = 3.0
     """γ: what a squared distance of 1, summed over pixels, between an image and the base's of the same noise costs."""
     feature_weight: Annotated[float, Field(ge=0)] = 200.0
     """What it costs that a batch's mean features, as two witnesses see them, move from the base's by the features' spread."""
