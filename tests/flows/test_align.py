@@ -135,14 +135,14 @@ def test_a_tuned_champion_is_what_aligning_comes_to_with_every_arm_that_was_meas
     assert done.returncode == 0, done.stderr
     for line in (
         "Nothing to do: digits-vae/1 was tuned",
-        "the base, prior refitted alone",
+        "the base, best of 4",
         "Win rate over digits-vae/1",
     ):
         assert line in done.stdout
     assert told.returncode == 0, told.stderr
     (recorded,) = json.loads(told.stdout)
     assert (recorded["version"], recorded["base"], recorded["is_current"]) == (2, "digits-vae/1", False)
-    assert {"base", "tuned", "prior"} <= set(recorded["arms"])
+    assert {"base", "tuned", "best_of_4"} <= set(recorded["arms"])
     assert len(versions(project, "digits-vae")) == 2
 
 
