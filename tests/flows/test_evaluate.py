@@ -47,12 +47,12 @@ def test_the_rejected_is_worse_than_the_champion_by_the_paired_difference(projec
     assert "FD[digits-extractor@" in done.stdout
 
 
-def test_a_model_is_no_different_from_itself(project, regen_json):
-    found = regen_json(project, "evaluate", "digits-gan", "--against", "digits-gan/1", "--n", "100")
+def test_a_model_against_itself_is_refused_in_one_line(project):
+    done = regen_here(project, "evaluate", "digits-gan", "--against", "digits-gan/1", "--n", "100")
 
-    assert found["judged_by"]["n"] == 100
-    assert {line["word"] for line in found["figures"].values()} == {"no difference"}
-    assert all(line["difference"]["value"] == 0 for line in found["figures"].values())
+    assert done.returncode == 2
+    assert "digits-gan and digits-gan/1 are one model, digits-gan 1, which differs from itself in nothing" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_a_gan_and_a_vae_are_compared_by_the_figures_they_share_on_all_rows(project, regen_json):
