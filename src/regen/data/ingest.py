@@ -6,7 +6,6 @@ takes the old one's place in one step (`exchange.py`).
 
 import csv
 import shutil
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -29,7 +28,7 @@ from regen.data.incoming import row_digests, sort_images, sort_rows, typed
 from regen.data.raw import Place, RawImages, tell
 from regen.data.schemas import describe
 from regen.data.shards import texts
-from regen.data.tables import ENDINGS, is_table
+from regen.data.tables import ENDINGS, is_table, reading
 
 QUARANTINE, REASONS = "quarantine", "reasons.csv"
 SHOWN = 3
@@ -212,19 +211,8 @@ def read_rows(path: Path) -> pd.DataFrame:
     Raises:
         DataError: the file is no table, or is damaged.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # of rows with more values than there are columns
-            frame = pd.read_parquet(path) if path.suffix.lower() == ".parquet" else texts(path)
-    except (
-        ValueError,
-        OSError,
-        EOFError,
-        RuntimeError,
-        pd.errors.ParserWarning,
-    ) as error:  # what pandas and pyarrow complain with
-        reason = " ".join(str(error).split())
-        raise DataError(f"{path} cannot be read as a table ({reason}); export it as UTF-8 CSV or Parquet") from None
+    with reading(path):
+        frame = pd.read_parquet(path) if path.suffix.lower() == ".parquet" else texts(path)
     if frame.empty:
         raise DataError(f"{path} holds no rows; name a file that does")
     return frame

@@ -6,7 +6,8 @@ category, true and false too.
 
 import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -92,20 +93,8 @@ def read_table(path: Path) -> pd.DataFrame:
     """
     if not is_table(path):
         raise DataError(f"{path} is no table by its name; wanted one that ends in {', '.join(ENDINGS)}")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # of rows that are longer than the header
-            frame = _frame(path)
-    except (
-        ValueError,
-        OSError,
-        EOFError,
-        RuntimeError,
-        pd.errors.ParserWarning,
-        zlib.error,
-    ) as error:  # what pandas, pyarrow and gzip complain with
-        reason = " ".join(str(error).split())
-        raise DataError(f"{path} cannot be read as a table ({reason}); export it as UTF-8 CSV or Parquet") from None
+    with reading(path):
+        frame = _frame(path)
     frame.columns = [str(name) for name in frame.columns]
     if len(frame.columns) and frame.columns[0] == "Unnamed: 0":
         frame = frame.iloc[:, 1:]
@@ -119,6 +108,29 @@ def read_table(path: Path) -> pd.DataFrame:
                 "smaller number, or an empty cell if there is none"
             )
     return found
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Whatever pandas, pyarrow and gzip complain of while a table is read, in one line.
+
+    Raises:
+        DataError: the file is no table, or is damaged.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # of rows that are longer than the header
+            yield
+    except (
+        ValueError,
+        OSError,
+        EOFError,
+        RuntimeError,
+        pd.errors.ParserWarning,
+        zlib.error,
+    ) as error:  # what pandas, pyarrow and gzip complain with
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path} cannot be read as a table ({reason}); export it as UTF-8 CSV or Parquet") from None
 
 
 def _frame(path: Path) -> pd.DataFrame:
