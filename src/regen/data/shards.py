@@ -18,7 +18,7 @@ from regen.core.errors import DataError
 from regen.data.folder import ENDINGS as IMAGES
 from regen.data.folder import find
 from regen.data.growth import BATCH, record_batches
-from regen.data.tables import ENDINGS, HELD, is_table
+from regen.data.tables import ENDINGS, FINITE, HELD, LARGEST, is_table
 
 COUNTED = 1 << 22
 """Bytes that are looked at together when lines are counted."""
@@ -218,7 +218,7 @@ def _as(values: "pd.Series[Any]", kind: str) -> tuple["pd.Series[Any]", str]:
     match kind:
         case "number":
             numbers = pd.to_numeric(values, errors="coerce").astype("float64")
-            return numbers.where(np.isfinite(numbers)), "a finite number"
+            return numbers.where(numbers.abs() <= LARGEST), FINITE
         case "integer":
             numbers = pd.to_numeric(values, errors="coerce").astype("float64")
             return numbers.where((numbers.mod(1) == 0) & (numbers.abs() < 2**63)), "a whole number"

@@ -10,7 +10,7 @@ import polars as pl
 from regen.core.errors import Failure, ValidationError
 from regen.data.columns import Column, TableSchema
 from regen.data.table_schema import TYPES, to_pandera
-from regen.data.tables import HELD
+from regen.data.tables import FINITE, HELD, LARGEST
 
 ROW = "__row__"
 """The column that numbers the source's rows, from 0."""
@@ -19,7 +19,7 @@ REASON = "__reason__"
 SHOWN = 5
 """How many reasons, and how many rows of each, a message names."""
 WANTED = {
-    "numeric": "a finite number", "integer": "a whole number", "boolean": "true or false",
+    "numeric": FINITE, "integer": "a whole number", "boolean": "true or false",
     "datetime": f"a time such as 2026-01-31T12:00:00, of {HELD[0]:%Y} to {HELD[1]:%Y}", "categorical": "a text",
 }  # fmt: skip
 NO_GAP = "a value (the column is not nullable)"
@@ -158,7 +158,7 @@ def to_type(values: pl.Series, column: Column) -> pl.Series:
         return (numbers == 1).set(~numbers.is_in([0, 1]), None)
     numbers = values.cast(pl.Float64, strict=False)
     if column.kind == "numeric":
-        return numbers.set(~numbers.is_finite(), None)
+        return numbers.set(~(numbers.abs() <= LARGEST), None)
     if kind.is_integer() or kind == pl.Boolean:
         return values.cast(pl.Int64, strict=False)
     whole = numbers.set(~(numbers.is_finite() & (numbers == numbers.floor()) & (numbers.abs() < 2**63)), None)

@@ -15,6 +15,7 @@ from regen.core.sections.data import DataConfig
 from regen.data import table_sources
 from regen.data.columns import Column, TableSchema
 from regen.data.raw import Place
+from regen.data.tables import LARGEST
 
 MOST_CATEGORIES = 1000
 """Distinct texts up to which they are listed; a column of more passes with any text."""
@@ -90,7 +91,7 @@ def _column(rows: pl.LazyFrame, name: str, kind: pl.DataType, n: int, called: st
 
 
 def _finite(kind: pl.DataType) -> pl.Expr:
-    return pl.col("value").is_finite() if kind.is_float() else pl.lit(value=True)
+    return pl.col("value").abs() <= LARGEST if kind.is_float() else pl.lit(value=True)
 
 
 def _text(rows: pl.LazyFrame, name: str, called: str) -> tuple[Column, int]:

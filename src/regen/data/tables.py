@@ -25,6 +25,8 @@ EPOCH = pd.Timestamp(0, tz="UTC")
 HELD = (pd.Timestamp(1678, 1, 1), pd.Timestamp(2261, 12, 31, 23, 59, 59, 999999))
 """The first and the last time that nanoseconds, in which models are handed times, hold in whole years."""
 LARGEST = 1e150
+"""The largest number whose square is one, too."""
+FINITE = "a finite number up to 1e150"
 LOOKED_AT = 50
 """Texts that are tried as dates before the whole column is."""
 Kind = Literal["numbers", "categories", "nothing"]

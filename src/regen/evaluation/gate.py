@@ -146,7 +146,7 @@ def _gain(name: Metric, difference: Estimate) -> Estimate:
     """The difference turned so that above 0 is better."""
     if HIGHER_IS_BETTER[name]:
         return difference
-    return Estimate(-difference.value, -difference.high, -difference.low)
+    return Estimate(0 - difference.value, 0 - difference.high, 0 - difference.low)  # of 0 not −0
 
 
 def _primary(name: Metric, difference: Estimate | None) -> Check:

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
+from torch.optim import Optimizer
 
 from regen.core.errors import DataError
 from regen.core.sections.alignment import RewardConfig
@@ -127,60 +128,14 @@ def train_reward(
     _require_apart(said)
     train, held_out = said.where(~said.held_out), said.where(said.held_out)
     shape: Shape = tuple(int(side) for side in base.shape[1:])  # type: ignore[assignment]  # three of them
-    ensemble = build(config, shape, seed).to(runtime.device)
-    best = deepcopy(ensemble).requires_grad_(False)
-    optimiser = torch.optim.AdamW(
-        ensemble.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True
-    )
-    state = State(
-        {"reward": ensemble, "best": best}, {"reward": optimiser},
-        {"least": torch.full((config.members,), torch.inf, device=runtime.device)},
-    )  # fmt: skip
-    draws, guard, budget = runtime.draws(seed, "reward"), Guard(runtime), Budget(config.pairs)
-    bags = Bags.draw(len(train), config.members, Draws(seed, "reward bags"))
-    images, outcome = torch.stack([train.images_a, train.images_b]).to(runtime.device), train.outcome
-    outcome, both_bad = outcome.to(runtime.device), train.both_bad.to(runtime.device)
-    n = runtime.share(config.batch_size)
-
-    def losses(rows: list[Tensor]) -> tuple[Float[Tensor, " k"], Float[Tensor, " k"]]:
-        """Of each member on rows of its own: the choices' loss, and that about unacceptable images."""
-        found = []
-        for member, tie, some in zip(ensemble.members, ensemble.tie, rows, strict=True):
-            both = member(2 * images[:, some].flatten(0, 1) - 1).float()
-            (a, b), (bad_a, bad_b) = both[:, 0].chunk(2), both[:, 1].chunk(2)
-            choices = davidson_loss(a - b, tie.expand(len(some)), outcome[some])
-            found.append(torch.stack([choices, both_bad_loss(bad_a, bad_b, both_bad[some])]))
-        choice, bad = torch.stack(found, dim=1)
-        return choice, bad
-
-    def look() -> None:
-        with torch.no_grad():
-            now = losses([some.to(runtime.device) for some in bags.outside])[0]
-        better = now < state.values["least"]
-        state.values["least"] = torch.where(better, now, state.values["least"])
-        for place in better.nonzero().flatten().tolist():
-            best.members[place].load_state_dict(ensemble.members[place].state_dict())
-            best.tie.data[place] = ensemble.tie.data[place]
-
-    def step(spent: float) -> dict[str, Tensor]:
-        draws.start(state.steps)
-        optimiser.param_groups[0]["lr"] = state.rate * cosine(config.learning_rate, 0.0, spent)
-        numbers = draws.integers(len(train), n, config.members).cpu()
-        rows = [inside[some].to(runtime.device) for inside, some in zip(bags.inside, numbers.T, strict=True)]
-        with runtime.autocast():
-            choices, bad = losses(rows)
-        guard.step("the reward's", choices.sum() + UNACCEPTABLE_WEIGHT * bad.sum(), ensemble, optimiser)
-        if state.steps % LOOK_EVERY == 0:
-            look()
-        return {"choices": choices.mean(), "both_bad": bad.mean(), "validation": state.values["least"].mean()}
-
-    look()
-    spend(budget, config.batch_size, state, step, runtime, guard)
-    look()
-    reward = best.cpu().eval()
+    loop = _Loop.of(config, train, shape, seed, runtime)
+    loop.look()
+    spend(Budget(config.pairs), config.batch_size, loop.state, loop.step, runtime, loop.guard)
+    loop.look()
+    reward = loop.best.cpu().eval()
     _normalise(reward, base)
     reward.temperature.fill_(_temperature(reward, held_out))
-    return TrainedReward(reward, report(reward, held_out, len(train), seed), state.curve)
+    return TrainedReward(reward, report(reward, held_out, len(train), seed), loop.state.curve)
 
 
 @dataclass(frozen=True)
@@ -195,6 +150,82 @@ class Bags:
         """As many votes a member as there are, drawn with replacement; about 37 % are left outside."""
         inside = [draws.start(member).integers(n, n).sort().values for member in range(members)]
         return cls(inside, [torch.from_numpy(np.setdiff1d(np.arange(n), some.numpy())) for some in inside])
+
+
+@dataclass(frozen=True)
+class _Loop:
+    """The members, the votes that they learn from, and a step of them."""
+
+    config: RewardConfig
+    runtime: Runtime
+    ensemble: RewardEnsemble
+    best: RewardEnsemble
+    """Each member's weights that did best on the votes outside its bag."""
+    optimiser: Optimizer
+    state: State
+    guard: Guard
+    draws: Draws
+    bags: Bags
+    images: Float[Tensor, "2 m c h w"]
+    """Of both sides of each vote."""
+    outcome: Int64[Tensor, " m"]
+    both_bad: Bool[Tensor, " m"]
+
+    @classmethod
+    def of(cls, config: RewardConfig, train: Votes, shape: Shape, seed: int, runtime: Runtime) -> "_Loop":
+        """The loop before its first step."""
+        ensemble = build(config, shape, seed).to(runtime.device)
+        best = deepcopy(ensemble).requires_grad_(False)
+        optimiser = torch.optim.AdamW(
+            ensemble.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True
+        )
+        state = State(
+            {"reward": ensemble, "best": best}, {"reward": optimiser},
+            {"least": torch.full((config.members,), torch.inf, device=runtime.device)},
+        )  # fmt: skip
+        images = torch.stack([train.images_a, train.images_b]).to(runtime.device)
+        return cls(
+            config, runtime, ensemble, best, optimiser, state, Guard(runtime), runtime.draws(seed, "reward"),
+            Bags.draw(len(train), config.members, Draws(seed, "reward bags")), images, train.outcome.to(runtime.device),
+            train.both_bad.to(runtime.device),
+        )  # fmt: skip
+
+    def losses(self, rows: list[Tensor]) -> tuple[Float[Tensor, " k"], Float[Tensor, " k"]]:
+        """Of each member on rows of its own: the choices' loss, and that about unacceptable images."""
+        found = []
+        for member, tie, some in zip(self.ensemble.members, self.ensemble.tie, rows, strict=True):
+            both = member(2 * self.images[:, some].flatten(0, 1) - 1).float()
+            (a, b), (bad_a, bad_b) = both[:, 0].chunk(2), both[:, 1].chunk(2)
+            choices = davidson_loss(a - b, tie.expand(len(some)), self.outcome[some])
+            found.append(torch.stack([choices, both_bad_loss(bad_a, bad_b, self.both_bad[some])]))
+        choice, bad = torch.stack(found, dim=1)
+        return choice, bad
+
+    def look(self) -> None:
+        """Keeps the weights of those members that do better outside their bags than ever before."""
+        ensemble, best, least = self.ensemble, self.best, self.state.values["least"]
+        with torch.no_grad():
+            now = self.losses([some.to(self.runtime.device) for some in self.bags.outside])[0]
+        better = now < least
+        self.state.values["least"] = torch.where(better, now, least)
+        for place in better.nonzero().flatten().tolist():
+            best.members[place].load_state_dict(ensemble.members[place].state_dict())
+            best.tie.data[place] = ensemble.tie.data[place]
+
+    def step(self, spent: float) -> dict[str, Tensor]:
+        """Lowers the members' losses, each on votes of its own bag."""
+        config, state, runtime = self.config, self.state, self.runtime
+        self.draws.start(state.steps)
+        self.optimiser.param_groups[0]["lr"] = state.rate * cosine(config.learning_rate, 0.0, spent)
+        n, votes = runtime.share(config.batch_size), len(self.outcome)
+        numbers = self.draws.integers(votes, n, config.members).cpu()
+        rows = [inside[some].to(runtime.device) for inside, some in zip(self.bags.inside, numbers.T, strict=True)]
+        with runtime.autocast():
+            choices, bad = self.losses(rows)
+        self.guard.step("the reward's", choices.sum() + UNACCEPTABLE_WEIGHT * bad.sum(), self.ensemble, self.optimiser)
+        if state.steps % LOOK_EVERY == 0:
+            self.look()
+        return {"choices": choices.mean(), "both_bad": bad.mean(), "validation": state.values["least"].mean()}
 
 
 def _require_enough(said: Votes, least: int) -> None:

@@ -175,8 +175,8 @@ def _as_champion(version: Version, verdict: Verdict) -> Verdict:
 def _by_the_gate(alignment: Alignment, proof: Mapping[str, Any], rate: Estimate) -> Verdict:
     """The project's own gate, the win rate among its figures.
 
-    Where the champion is the base, what the tuned model must be better in is what people prefer; another champion it must
-    beat as any candidate does.
+    Where the champion is the base, what the tuned model must be better in is what people prefer: votes against it reject it,
+    and votes that may be chance leave it held. Another champion it must beat as any candidate does.
     """
     config, figures = alignment.context.config, proof["figures"]
     rules: GateRules = getattr(config.gate, alignment.kind)
@@ -185,7 +185,8 @@ def _by_the_gate(alignment: Alignment, proof: Mapping[str, Any], rate: Estimate)
     if proof["against"] == alignment.base.number:
         over = Estimate(rate.value - 0.5, rate.low - 0.5, rate.high - 0.5)
         difference = {**(estimates(figures["base"]["difference"]) or {}), WIN_RATE: over}
-        rules = rules.model_copy(update={"primary": WIN_RATE, "guards": {WIN_RATE: 0.0, **rules.guards}})
+        guards = {} if rate.low < 0.5 <= rate.high else {WIN_RATE: 0.0}
+        rules = rules.model_copy(update={"primary": WIN_RATE, "guards": {**guards, **rules.guards}})
     elif figures["champion"] is not None:
         difference = estimates(figures["champion"]["difference"])
     verdict = judge(rules, mine, difference, rows=proof["rows"]["test"], least_rows=config.gate.least_rows)

@@ -25,7 +25,7 @@ from regen.registry import packaging, promotion, tracking, versions
 from regen.stages import earlier, freeze
 from regen.stages.base import Context, Outcome, jsonable, perform
 from regen.stages.prepare import dataset as prepared
-from regen.stages.train import open_run
+from regen.stages.train import origins
 from regen.training import gan
 
 KINDS = ("vae", "gan")
@@ -106,35 +106,18 @@ def _evaluate(context: Context, against: dict[str, int | None], out: Path) -> No
         name: figure.estimate(rules.confidence)
         for name, figure in measure.real_rows(dataset, extractor, rules, seed).items()
     }
-    models: dict[str, Any] = {}
-    champions_measured: dict[str, Measured] = {}
-    for kind, number in against.items():
-        entry: dict[str, Any] = {
-            "estimates": measured[kind].estimates(rules), "side": measured[kind].side,
-            "warnings": _warnings(measured[kind], real_rows["coverage"], dataset, rules),
-            "champion": None, "difference": None, "judged_by": references[REFERENCES[kind]].name,
-            "unmeasured": measured[kind].unmeasured, "flagging": measured[kind].flagging,
-        }  # fmt: skip
-        if number is not None:
-            compared, champion = _against(context, kind, number, measured[kind], dataset, extractor)
-            entry |= compared
-            champions_measured |= {} if champion is None else {kind: champion}
-        models[kind] = entry
-        for warning in entry["warnings"]:
-            context.progress.say(f"  evaluate: {config.model_name(kind)}: {warning}")
+    models, champions_measured = _models(
+        context, against, measured, references, real_rows["coverage"], dataset, extractor
+    )
     untrained = measure.measure_frechet_of(
         gan.build(config.gan, dataset.shape, seed)[0], dataset.pixels("test"), extractor, rules, seed
     )
-    vae_on_all = (
-        measured["vae"]
-        if dataset.anomaly_class is None
-        else measure.measure_samples(
+    vae_on_all = measured["vae"]
+    if dataset.anomaly_class is not None:
+        vae_on_all = measure.measure_samples(
             candidates["vae"], dataset.pixels("test"), dataset.pixels("train"), extractor, rules, seed
         )
-    )
     baselines = measure.measure_baselines(dataset, rules, seed)
-    test = to_tensor(dataset.pixels("test"))
-    positions = np.searchsorted(sorted(set(dataset.labels.tolist())), dataset.labels[dataset.rows("test")])
     found = {
         "against": against,
         "models": models,
@@ -142,11 +125,8 @@ def _evaluate(context: Context, against: dict[str, int | None], out: Path) -> No
         "anomaly_class": config.data.anomaly_class,
         "anomaly_name": None if config.data.anomaly_class is None else dataset.name(config.data.anomaly_class),
         "extractor": {
-            "name": frozen["name"],
-            "version": frozen["version"],
-            "sha256": frozen["sha256"],
-            "features": config.extractor.features,
-            "accuracy": float((extractor.classes(test).numpy() == positions).mean()),
+            **{name: frozen[name] for name in ("name", "version", "sha256")}, "features": config.extractor.features,
+            "accuracy": _accuracy(extractor, dataset),
         },
         "admission": files.read_json(context.results("train_extractor") / "admission.json"),
         "judge": _second_opinion(context, candidates, dataset, frozen),
@@ -156,24 +136,12 @@ def _evaluate(context: Context, against: dict[str, int | None], out: Path) -> No
         "vae_on_all_classes": {"estimates": vae_on_all.estimates(rules), "side": vae_on_all.side},
         "gan_minus_vae": measured["gan"].difference(vae_on_all, rules),
         "baselines": {name: baseline.estimates for name, baseline in baselines.items()},
-        "parameters": {
-            kind: files.read_json(context.results(f"train_{kind}") / "network.json")["parameters"] for kind in KINDS
-        },
-        "seconds": {kind: open_run(context, kind).training_seconds() for kind in KINDS},
         "per_class": _per_class(candidates, measured["vae"], dataset, extractor, context),
-        "provenance": {
-            "data_version": context.data_version,
-            "key": context.key("evaluate"),
-            "git_commit": tracking.git_commit(context.workspace.root),
-            "seed": seed,
-        },
-    }
-    if seeds := _seeds(context, models):
-        found["seeds"] = seeds
-    if preferred := earlier.preferences(context):
-        found["preferences"] = preferred
-    if votes := earlier.votes_digest(context):
-        found["votes"] = votes
+        **origins(context),
+        **_if_any(
+            seeds=_seeds(context, models), preferences=earlier.preferences(context), votes=earlier.votes_digest(context)
+        ),
+    }  # fmt: skip
     plain = jsonable(found)
     files.write_json(out / "evaluation.json", plain)
     files.write_json(out / "metrics.json", _metrics(plain))
@@ -184,6 +152,49 @@ def _evaluate(context: Context, against: dict[str, int | None], out: Path) -> No
         dataset, candidates["gan"], candidates["vae"], extractor, measured, champions_measured, config.seed
     )
     report.write(out, config, plain, shown, curves)
+
+
+def _models(
+    context: Context,
+    against: Mapping[str, int | None],
+    measured: Mapping[str, Measured],
+    references: Mapping[str, Reference],
+    real_coverage: Estimate,
+    dataset: Dataset,
+    extractor: Extractor,
+) -> tuple[dict[str, Any], dict[str, Measured]]:
+    """What is told of each candidate, and the champions that were measured beside them."""
+    config = context.config
+    models: dict[str, Any] = {}
+    champions: dict[str, Measured] = {}
+    for kind, number in against.items():
+        mine = measured[kind]
+        entry: dict[str, Any] = {
+            "estimates": mine.estimates(config.evaluation), "side": mine.side,
+            "warnings": _warnings(mine, real_coverage, dataset, config.evaluation), "champion": None,
+            "difference": None, "judged_by": references[REFERENCES[kind]].name, "unmeasured": mine.unmeasured,
+            "flagging": mine.flagging,
+        }  # fmt: skip
+        if number is not None:
+            compared, champion = _against(context, kind, number, mine, dataset, extractor)
+            entry |= compared
+            champions |= {} if champion is None else {kind: champion}
+        models[kind] = entry
+        for warning in entry["warnings"]:
+            context.progress.say(f"  evaluate: {config.model_name(kind)}: {warning}")
+    return models, champions
+
+
+def _accuracy(extractor: Extractor, dataset: Dataset) -> float:
+    """The share of the test rows whose class the extractor tells."""
+    classes, of = sorted(set(dataset.labels.tolist())), dataset.labels[dataset.rows("test")]
+    told = extractor.classes(to_tensor(dataset.pixels("test"))).numpy()
+    return float((told == np.searchsorted(classes, of)).mean())
+
+
+def _if_any(**found: Any) -> dict[str, Any]:
+    """What there is."""
+    return {name: value for name, value in found.items() if value}
 
 
 def _per_class(

@@ -39,31 +39,37 @@ def uncounted(alignment: Alignment, store: Store) -> tuple[str, ...]:
     """
     mine, known = alignment.key("tune"), versions.all_versions(alignment.base.model)
     bases = {f"{one.model}/{one.number}": one for one in known}
-    tuned = [one for one in known if one.tags.get(BASE) in bases and one.key != mine]
-    return tuple(filter(None, (_told(alignment, store, one, bases[one.tags[BASE]]) for one in tuned)))
+    tuned = [one for one in known if one.tags.get(BASE, "").startswith(f"{one.model}/") and one.key != mine]
+    return tuple(filter(None, (_told(alignment, store, one, bases.get(one.tags[BASE])) for one in tuned)))
 
 
-def _told(alignment: Alignment, store: Store, version: Version, base: Version) -> str:
-    left = count(store, version, base.number) - int(version.tags.get(COUNTED, 0))
+def _told(alignment: Alignment, store: Store, version: Version, base: Version | None) -> str:
+    number = int(version.tags[BASE].rpartition("/")[2])
+    left = count(store, version, number) - int(version.tags.get(COUNTED, 0))
     if left <= 0:
         return ""
-    rate = by_people(store, version, base.number, alignment.context.config)
+    rate = by_people(store, version, number, alignment.context.config)
     why, way = _why(alignment, version, base)
     is_champion = versions.CHAMPION in version.aliases
     by_hand = f"rollback {version.model}" if is_champion else f"promote {version.model} {version.number}"
     return (
         f"{left} fresh votes on {version.model}/{version.number} beside {version.tags[BASE]} count in no verdict, since "
-        f"{why}; {way} 'regen {by_hand}' decides by hand"
+        f"{why}; {way}'regen {by_hand}' decides by hand"
         + ("" if rate is None else f" (by the votes its win rate is {rate})")
     )
 
 
-def _why(alignment: Alignment, version: Version, base: Version) -> tuple[str, str]:
+def _why(alignment: Alignment, version: Version, base: Version | None) -> tuple[str, str]:
     """Why a tuned version is not the one that this alignment makes, and the way to judge it."""
     tags, now = version.tags, alignment.context.data_version
-    counts = f"'regen align --model {tags[BASE]}' counts them, or"
+    counts = f"'regen align --model {tags[BASE]}' counts them, or "
+    if base is None:
+        return f"{tags[BASE]} was deleted", ""
     if tags.get(VOTES) != alignment.votes.digest:
-        return "it was tuned toward other votes than there are now", f"ask about the newest version of {tags[BASE]}, or"
+        return (
+            "it was tuned toward other votes than there are now",
+            f"ask about the newest version of {tags[BASE]}, or ",
+        )
     if (then := tags.get("regen.data", "")) != now:
         return (
             f"it was tuned on data {then[:8]}, and data.dvc records {now[:8]} now",

@@ -16,14 +16,16 @@ Watch = Callable[[str, int, int], None]
 class Progress(Protocol):
     """Whoever shows progress."""
 
-    def update(self, task: str, done: int, total: int, terms: Mapping[str, float], rate: float) -> None:
-        """How far a task is: images seen, of how many, its loss terms, images per second."""
+    def update(
+        self, task: str, done: int, total: int, terms: Mapping[str, float], rate: float, of: str = "images"
+    ) -> None:
+        """How far a task is: images, rows or votes seen, of how many, its loss terms, how many a second."""
 
     def say(self, text: str) -> None:
         """One line."""
 
 
-def describe(terms: Mapping[str, float], rate: float) -> str:
+def describe(terms: Mapping[str, float], rate: float, of: str = "images") -> str:
     """Loss terms and speed in a few words.
 
     Example:
@@ -31,7 +33,7 @@ def describe(terms: Mapping[str, float], rate: float) -> str:
         'kl 1.23 · 5,679 images/s'
     """
     return " · ".join(
-        [*(f"{name.replace('_', ' ')} {value:.3g}" for name, value in terms.items()), f"{rate:,.0f} images/s"]
+        [*(f"{name.replace('_', ' ')} {value:.3g}" for name, value in terms.items()), f"{rate:,.0f} {of}/s"]
     )
 
 
@@ -42,7 +44,9 @@ class Lines:
         self._last: dict[str, float] = {}
         self._lock = threading.Lock()
 
-    def update(self, task: str, done: int, total: int, terms: Mapping[str, float], rate: float) -> None:
+    def update(
+        self, task: str, done: int, total: int, terms: Mapping[str, float], rate: float, of: str = "images"
+    ) -> None:
         """Prints a line now and then, and at the end."""
         with self._lock:
             now = time.monotonic()
@@ -50,7 +54,7 @@ class Lines:
                 return
             self._last[task] = now
         left = "done" if done >= total else f"{(total - done) / max(rate, 1e-9):.0f} s left"
-        self.say(f"  {task}: {done:,} of {total:,} images · {describe(terms, rate)} · {left}")
+        self.say(f"  {task}: {done:,} of {total:,} {of} · {describe(terms, rate, of)} · {left}")
 
     def say(self, text: str) -> None:
         """Prints to standard error."""
@@ -80,12 +84,14 @@ class Bars:
     def __exit__(self, *_: object) -> None:
         self._rich.stop()
 
-    def update(self, task: str, done: int, total: int, terms: Mapping[str, float], rate: float) -> None:
+    def update(
+        self, task: str, done: int, total: int, terms: Mapping[str, float], rate: float, of: str = "images"
+    ) -> None:
         """Moves the task's bar."""
         with self._lock:
             if task not in self._tasks:
                 self._tasks[task] = self._rich.add_task(task, total=total, note="")
-            self._rich.update(self._tasks[task], completed=done, note=describe(terms, rate))
+            self._rich.update(self._tasks[task], completed=done, note=describe(terms, rate, of))
 
     def say(self, text: str) -> None:
         """Prints above the bars."""
@@ -95,9 +101,11 @@ class Bars:
 class Events:
     """One JSON object a line on standard output, for a parent process that shows progress itself."""
 
-    def update(self, task: str, done: int, total: int, terms: Mapping[str, float], rate: float) -> None:
+    def update(
+        self, task: str, done: int, total: int, terms: Mapping[str, float], rate: float, of: str = "images"
+    ) -> None:
         """Sends how far the task is."""
-        self.send({"task": task, "done": done, "total": total, "terms": dict(terms), "rate": rate})
+        self.send({"task": task, "done": done, "total": total, "terms": dict(terms), "rate": rate, "of": of})
 
     def say(self, text: str) -> None:
         """Sends a line."""

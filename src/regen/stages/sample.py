@@ -17,6 +17,9 @@ from regen.models.networks import to_pixels
 from regen.registry import packaging, tracking, versions
 from regen.registry.versions import Version
 
+WORDS = {"true": True, "false": False, "null": None, "~": None, "": None}
+"""What stands for something else than itself, unless in quotes."""
+
 
 @dataclass(frozen=True)
 class Drawn:
@@ -67,14 +70,14 @@ def parse_given(words: Sequence[str]) -> Mapping[str, Any]:
         ConfigError: a word has no =, or its value cannot be read.
 
     Example:
-        >>> parse_given(["fraud=1", "trade=travel"])
-        {'fraud': 1, 'trade': 'travel'}
+        >>> parse_given(["fraud=1", "zip=01067", "smoker=no", "online=true", "note='true'"])
+        {'fraud': '1', 'zip': '01067', 'smoker': 'no', 'online': True, 'note': 'true'}
     """
     if wrong := [word for word in words if not word.partition("=")[1]]:
         raise ConfigError(f"--given {wrong[0]} gives no value; write COLUMN=VALUE, such as fraud=1")
     try:
-        found = {name: yaml.safe_load(value) for name, _, value in (word.partition("=") for word in words)}
-    except (yaml.YAMLError, ValueError):  # the latter of dates such as 2026-02-30
+        found = {name: _value(text) for name, _, text in (word.partition("=") for word in words)}
+    except yaml.YAMLError:
         raise ConfigError(f"--given {' '.join(words)}: a value cannot be read; put odd texts in quotes") from None
     if odd := [name for name, value in found.items() if isinstance(value, dict | list | set)]:
         raise ConfigError(
@@ -83,6 +86,13 @@ def parse_given(words: Sequence[str]) -> Mapping[str, Any]:
     if len(found) < len(words):
         raise ConfigError(f"--given {' '.join(words)}: a column is given twice; leave one out")
     return found
+
+
+def _value(text: str) -> Any:
+    """What a text stands for: itself, which a column of numbers or dates reads as such, or true, false or nothing."""
+    if text[:1] in ("'", '"', "[", "{"):
+        return yaml.safe_load(text)
+    return WORDS.get(text.lower(), text)
 
 
 def sample_images(

@@ -40,12 +40,14 @@ KINDS = ("extractor", "vae", "gan")
 class Watcher:
     """Sends what a loop reports to MLflow and to whoever shows progress."""
 
-    def __init__(self, context: Context, kind: str, run: Run, recorder: Recorder) -> None:
+    def __init__(self, context: Context, kind: str, run: Run, recorder: Recorder, of: str = "images") -> None:
         self.progress, self.name, self.run, self.recorder = context.progress, f"train {kind}", run, recorder
+        self.of = of
+        """What is counted: images, rows or votes."""
 
     def log(self, images: int, spent: float, terms: Mapping[str, float], images_per_second: float) -> None:
         """Means of the loss terms since the last call."""
-        self.progress.update(self.name, images, round(images / max(spent, 1e-9)), terms, images_per_second)
+        self.progress.update(self.name, images, round(images / max(spent, 1e-9)), terms, images_per_second, self.of)
         figures = {f"train/{name}": value for name, value in terms.items()}
         self.recorder.put({**figures, tracking.SPEED: images_per_second}, images)
 
@@ -94,6 +96,20 @@ def open_run(context: Context, kind: str) -> Run:
     )
     run.log_params(parameters(config, kind))
     return run
+
+
+def origins(context: Context) -> dict[str, Any]:
+    """Where the VAE and the GAN come from, as their evaluation tells it: sizes, times, data, code."""
+    kinds = ("vae", "gan")
+    networks = {kind: files.read_json(context.results(f"train_{kind}") / "network.json") for kind in kinds}
+    return {
+        "parameters": {kind: network["parameters"] for kind, network in networks.items()},
+        "seconds": {kind: open_run(context, kind).training_seconds() for kind in kinds},
+        "provenance": {
+            "data_version": context.data_version, "key": context.key("evaluate"),
+            "git_commit": tracking.git_commit(context.workspace.root), "seed": context.config.seed,
+        },
+    }  # fmt: skip
 
 
 def lineage(context: Context, kind: str) -> dict[str, str]:
@@ -203,7 +219,8 @@ def _train_here(fabric: Any, context: Context, kind: str, run: Run, work: Path, 
     checkpoints = Checkpoints(work, config.training.checkpoints_kept)
     prepare_process(config.training.threads)
     with Recorder(run) as recorder:
-        watcher = Watcher(context, kind, run, recorder) if fabric is None or fabric.global_rank == 0 else Silent()
+        of = "rows" if config.data.is_table else "images"
+        watcher = Watcher(context, kind, run, recorder, of) if fabric is None or fabric.global_rank == 0 else Silent()
         runtime = Runtime.of(config.training, watcher, checkpoints, fabric)
         if config.data.is_table:
             return table_loops.LOOPS[kind](config, prepared_table(context), runtime, out)

@@ -69,7 +69,7 @@ def _listen(lines: object, shown: progress.Progress, last_words: "deque[str]") -
         if "say" in event:
             shown.say(event["say"])
         elif "task" in event:
-            shown.update(event["task"], event["done"], event["total"], event["terms"], event["rate"])
+            shown.update(event["task"], event["done"], event["total"], event["terms"], event["rate"], event["of"])
         elif "error" in event:
             raise BY_NAME[event["error"]](event["message"])
         elif "outcome" in event:

@@ -191,9 +191,7 @@ def spend(
             if state.steps % every == 0 or saves:
                 guard.trip()
             if state.steps % every == 0 or spent >= 1:
-                state.pending = {name: runtime.mean(total) for name, total in state.pending.items()}
-                means = state.report(min(state.images, budget.images))
-                runtime.monitor.log(state.images, spent, means, clock.speed(state))
+                _tell(state, budget, spent, clock, runtime)
             if saves:
                 if inspect is not None:
                     inspect()
@@ -207,6 +205,8 @@ def spend(
             f"all {budget.seconds:g} seconds went by before the first checkpoint, since a loss was not finite; lower the "
             "learning rate, raise the seconds, or look at the data"
         )
+    if state.pending_steps:  # the seconds were over after a rollback, to between two log points
+        _tell(state, budget, spent, clock, runtime)
     return state
 
 
@@ -223,7 +223,14 @@ class _Clock:
     def speed(self, state: State) -> float:
         now, images = time.perf_counter(), state.images - self._images
         lap, self._lap, self._images = now - self._lap, now, state.images
-        return images / lap
+        return images / max(lap, 1e-9)
+
+
+def _tell(state: State, budget: Budget, spent: float, clock: "_Clock", runtime: Runtime) -> None:
+    """Means of the loss terms since the last log point, over all processes."""
+    state.pending = {name: runtime.mean(total) for name, total in state.pending.items()}
+    means = state.report(min(state.images, budget.images))
+    runtime.monitor.log(state.images, spent, means, clock.speed(state))
 
 
 def _keep(state: State, runtime: Runtime) -> dict[str, Any] | None:

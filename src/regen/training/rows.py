@@ -89,7 +89,9 @@ class Rows:
         """The rows of these numbers, which lie where the rows lie."""
         if self.held is not None:
             images = self.held.index_select(0, rows)
-            return Batch(images if images.is_floating_point() else images.float().div_(255), self.classes[rows])
+            return Batch(
+                images if images.is_floating_point() else images.float().div_(255), self.classes.index_select(0, rows)
+            )
         assert self.mapped is not None
         assert self.index is not None
         images = to_tensor(self.mapped[self.index[rows.cpu().numpy()]])

@@ -147,7 +147,7 @@ def test_a_row_that_does_not_fit_says_why_and_the_others_keep_their_numbers():
 
     assert table.index.tolist() == [0]
     assert bad == {
-        1: "a: wanted a finite number, got 'x'; b: wanted a whole number, got nothing",
+        1: "a: wanted a finite number up to 1e150, got 'x'; b: wanted a whole number, got nothing",
         2: "b: wanted a whole number, got '1.5'",
     }
 
@@ -158,16 +158,16 @@ def test_a_value_may_be_absent_where_none_is_required(required):
 
     table, bad = fitted(rows, {"a": "number", "c": "text"}, required)
 
-    wanted = {1: "a: wanted a finite number, got nothing", 2: "c: wanted text, got nothing"}
+    wanted = {1: "a: wanted a finite number up to 1e150, got nothing", 2: "c: wanted text, got nothing"}
     assert bad == (wanted if required else {})
     assert len(table) == 3 - len(bad)
 
 
-@pytest.mark.parametrize("value", [np.inf, -np.inf, "inf"])
-def test_infinity_is_no_number(value):
+@pytest.mark.parametrize("value", [np.inf, -np.inf, "inf", "-1e+200"])
+def test_infinity_is_no_number_nor_what_becomes_it_when_squared(value):
     _, bad = fitted(pd.DataFrame({"a": [value], "b": [value]}), {"a": "number", "b": "integer"})
 
-    assert bad == {0: f"a: wanted a finite number, got '{value}'; b: wanted a whole number, got '{value}'"}
+    assert bad == {0: f"a: wanted a finite number up to 1e150, got '{value}'; b: wanted a whole number, got '{value}'"}
 
 
 @pytest.mark.parametrize(

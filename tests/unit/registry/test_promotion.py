@@ -1,18 +1,14 @@
 """Promotion is checked before it counts, undone when the check fails, done by one at a time, and remembered."""
 
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from regen.core.errors import RegistryError
 from regen.registry import promotion, versions
-from regen.registry.promotion import Event
 from tests.unit.registry.conftest import log_network
+from tests.unit.registry.promoted import aliases, break_files, promoted
 
 PROMOTE = """\
 import sys
@@ -25,7 +21,6 @@ version = versions.by_number(sys.argv[2], int(sys.argv[3]))
 sys.stdin.readline()
 print(promotion.promote(workspace, version, "ada", "at once").before)
 """
-
 KILLED = """\
 import os, sys
 from pathlib import Path
@@ -40,29 +35,6 @@ else:
     promotion._append = lambda *event: (append(*event), os._exit(9))
 promotion.promote(workspace, versions.by_number(sys.argv[2], int(sys.argv[3])), "ada", "at once")
 """
-
-
-def aliases(model):
-    """The numbers of champion and previous."""
-    found = [versions.by_alias(model, alias) for alias in (versions.CHAMPION, versions.PREVIOUS)]
-    return tuple(version.number if version else None for version in found)
-
-
-def promoted(store, model, *numbers):
-    """A model whose versions were promoted in this order."""
-    made = [store.register(model) for _ in range(max(numbers))]
-    for number in numbers:
-        promotion.promote(store.workspace, made[number - 1], "ada", f"version {number}")
-    return made
-
-
-def break_files(version):
-    """Cuts the weights of a version short."""
-    import mlflow
-
-    folder = Path(mlflow.artifacts.download_artifacts(version.uri))
-    weights = next(folder.rglob("*.safetensors"))
-    weights.write_bytes(weights.read_bytes()[:100])
 
 
 def test_the_first_promotion_makes_a_champion_without_a_previous_one(store):
@@ -156,60 +128,6 @@ def test_an_interrupted_promotion_leaves_all_as_before(store, monkeypatch):
     assert aliases("cut") == (1, None)
 
 
-def test_rollback_goes_back_one_champion_and_then_one_further(store):
-    promoted(store, "back", 1, 2, 3)
-
-    promotion.rollback(store.workspace, "back", None, "ada", "worse")
-    once = aliases("back")
-    promotion.rollback(store.workspace, "back", None, "ada", "worse still")
-    twice = aliases("back")
-
-    assert once == (2, 1)
-    assert twice == (1, None)
-
-
-def test_rollback_goes_to_the_champion_it_is_told(store):
-    promoted(store, "told-to", 1, 2, 3, 4)
-
-    promotion.rollback(store.workspace, "told-to", 2, "ada", "the last good one")
-
-    assert aliases("told-to") == (2, 1)
-
-
-def test_rollback_without_an_earlier_champion_is_refused(store):
-    promoted(store, "only", 1)
-
-    with pytest.raises(RegistryError, match="only 1 is the first champion"):
-        promotion.rollback(store.workspace, "only", None, "ada", "worse")
-
-
-def test_rollback_without_any_champion_is_refused(store):
-    store.register("none")
-
-    with pytest.raises(RegistryError, match="none has no champion"):
-        promotion.rollback(store.workspace, "none", None, "ada", "worse")
-
-
-def test_rollback_to_a_version_that_never_was_champion_is_refused(store):
-    promoted(store, "never", 1, 3)
-
-    with pytest.raises(RegistryError, match="never 2 was no champion before 3; earlier ones: 1"):
-        promotion.rollback(store.workspace, "never", 2, "ada", "worse")
-
-
-def test_a_rollback_to_a_version_whose_files_are_gone_leaves_all_as_before(store, tmp_path):
-    uri = log_network(store.run, "vae", store.workspace.root / "lost")
-    first = versions.register("lost", "vae", store.run, uri, "lost", {}, "# card")
-    promotion.promote(store.workspace, first, "ada", "first")
-    promotion.promote(store.workspace, store.register("lost"), "ada", "second")
-    shutil.rmtree(next((store.workspace.mlruns / "artifacts").rglob(uri.rpartition("/")[2])))
-
-    with pytest.raises(RegistryError, match="lost 1 was not promoted, all is as before"):
-        promotion.rollback(store.workspace, "lost", None, "ada", "worse")
-
-    assert aliases("lost") == (2, 1)
-
-
 def test_two_promotions_at_once_happen_one_after_the_other(store):
     store.register("race")
     store.register("race")
@@ -231,38 +149,6 @@ def test_two_promotions_at_once_happen_one_after_the_other(store):
     assert {earlier.version, later.version} == {1, 2}
     assert (earlier.before, later.before) == (None, earlier.version)
     assert aliases("race") == (later.version, earlier.version)
-
-
-def event(action, version):
-    """An event of which only the action and the version matter."""
-    return Event(action, "m", version, None, "", "", 0)
-
-
-@given(st.lists(st.integers(1, 9), max_size=8, unique=True))
-def test_promotions_alone_pile_up_in_their_order(numbers):
-    assert promotion.stack([event("promote", number) for number in numbers]) == numbers
-
-
-@given(st.lists(st.integers(1, 9), min_size=2, max_size=8, unique=True), st.data())
-def test_a_rollback_takes_off_all_above_its_target_and_no_more(numbers, data):
-    kept = data.draw(st.integers(1, len(numbers) - 1))
-    events = [event("promote", number) for number in numbers] + [event("rollback", numbers[kept - 1])]
-
-    assert promotion.stack(events) == numbers[:kept]
-
-
-@given(st.lists(st.tuples(st.sampled_from(["promote", "rollback"]), st.integers(1, 4)), min_size=1, max_size=12))
-def test_the_champion_is_always_what_the_last_event_named(pairs):
-    events = [event(action, number) for action, number in pairs]
-
-    assert promotion.stack(events)[-1] == pairs[-1][1]
-
-
-@given(st.lists(st.integers(1, 9), min_size=1, max_size=6, unique=True), st.sampled_from(["reject", "delete"]))
-def test_rejections_and_deletions_move_no_champion(numbers, action):
-    events = [event("promote", number) for number in numbers]
-
-    assert promotion.stack([*events, event(action, 99)]) == promotion.stack(events)
 
 
 def test_a_version_of_no_use_is_deleted_and_the_history_says_so(store):
@@ -338,45 +224,6 @@ def test_a_promotion_that_fails_leaves_nothing_to_settle(store):
     promotion.settle(store.workspace, "failing")
 
     assert aliases("failing") == (made[0].number, None)
-
-
-def test_a_champion_that_was_set_by_hand_in_mlflow_is_rolled_back_to_the_one_before_it(store):
-    promoted(store, "by-hand", 1, 2)
-    versions.point(store.register("by-hand"), versions.CHAMPION)
-
-    event = promotion.rollback(store.workspace, "by-hand", None, "ada", "worse")
-
-    assert (event.version, event.before) == (2, 3)
-    assert aliases("by-hand") == (2, 1)
-
-
-def test_a_champion_that_was_set_back_by_hand_is_not_rolled_back_to_itself(store):
-    made = promoted(store, "set-back", 1, 2)
-    versions.point(made[0], versions.CHAMPION)
-
-    with pytest.raises(RegistryError, match="set-back 1 is the first champion, there is none before it"):
-        promotion.rollback(store.workspace, "set-back", None, "ada", "worse")
-
-
-def test_a_rollback_goes_back_to_a_champion_that_was_set_by_hand(store):
-    promoted(store, "told-later", 1, 2)
-    versions.point(store.register("told-later"), versions.CHAMPION)
-    promotion.promote(store.workspace, store.register("told-later"), "ada", "better")
-
-    promotion.rollback(store.workspace, "told-later", None, "ada", "worse")
-
-    assert aliases("told-later") == (3, 2)
-
-
-def test_a_champion_that_was_deleted_in_mlflow_stands_in_no_rollbacks_way(store):
-    made = promoted(store, "thinned", 1, 2, 3)
-    versions.delete(made[0])
-
-    promotion.rollback(store.workspace, "thinned", None, "ada", "worse")
-
-    assert aliases("thinned") == (2, None)
-    with pytest.raises(RegistryError, match="thinned 2 is the first champion"):
-        promotion.rollback(store.workspace, "thinned", None, "ada", "worse still")
 
 
 def test_events_stay_in_order_when_one_was_deleted_in_mlflow(store):

@@ -66,8 +66,12 @@ class Shown:
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.updates: list[tuple[str, int, int, dict[str, float], float]] = []
+        self.units: set[str] = set()
 
-    def update(self, task: str, done: int, total: int, terms: Mapping[str, float], rate: float) -> None:
+    def update(
+        self, task: str, done: int, total: int, terms: Mapping[str, float], rate: float, of: str = "images"
+    ) -> None:
+        self.units.add(of)
         self.updates.append((task, done, total, dict(terms), rate))
 
     def say(self, text: str) -> None:

@@ -154,6 +154,7 @@ def test_where_the_base_is_the_champion_the_win_rate_is_what_it_must_be_better_i
 
 def test_a_win_rate_that_may_be_chance_holds_and_one_under_a_half_rejects(opened):
     assert judged(opened, Estimate(0.52, 0.5, 0.54)).decision == Decision.HOLD
+    assert judged(opened, Estimate(0.51, 0.37, 0.62)).decision == Decision.HOLD
     assert judged(opened, Estimate(0.4, 0.38, 0.42)).decision == Decision.REJECT
 
 

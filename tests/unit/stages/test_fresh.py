@@ -78,6 +78,15 @@ def test_votes_on_a_version_that_was_tuned_from_another_are_said_too(opened, reg
     assert "since it was tuned from digits-gan/1, and this is about digits-gan/3; 'regen align --model digits-" in told
 
 
+def test_votes_beside_a_base_that_was_deleted_are_said_too(opened, registry, monkeypatch):
+    tuned = replace(BASED_ON, number=2, tags=registry["tags"], aliases=())
+    monkeypatch.setattr(fresh.versions, "all_versions", lambda model: [tuned])
+
+    (told,) = fresh.uncounted(replace(opened, base=tuned), None)
+
+    assert "since digits-gan/1 was deleted; 'regen promote digits-gan 2' decides by hand" in told
+
+
 def test_votes_that_a_verdict_counts_and_those_on_the_version_that_is_judged_are_not_said(opened, registry):
     tags = registry["tags"]
     registry["tags"] = tags | {fresh.COUNTED: "40"}

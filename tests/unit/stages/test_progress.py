@@ -54,14 +54,20 @@ def test_a_rate_of_zero_is_no_reason_to_fail(capsys):
     assert "0 of 10 images" in capsys.readouterr().err
 
 
+def test_what_is_counted_is_named(capsys):
+    progress.Lines().update("train vae", 10, 10, {}, 5.0, of="rows")
+
+    assert capsys.readouterr().err == "  train vae: 10 of 10 rows · 5 rows/s · done\n"
+
+
 def test_events_are_one_json_object_a_line(capsys):
     events = progress.Events()
 
     events.say("hello")
-    events.update("train vae", 1, 2, {"kl": 0.5}, 3.0)
+    events.update("train vae", 1, 2, {"kl": 0.5}, 3.0, "rows")
 
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [
-        {"say": "hello"}, {"task": "train vae", "done": 1, "total": 2, "terms": {"kl": 0.5}, "rate": 3.0},
+        {"say": "hello"}, {"task": "train vae", "done": 1, "total": 2, "terms": {"kl": 0.5}, "rate": 3.0, "of": "rows"},
     ]  # fmt: skip
 
 

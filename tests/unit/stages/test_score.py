@@ -103,8 +103,13 @@ def test_a_row_that_cannot_be_read_is_kept_with_its_reason(tmp_path):
     found = scored(tmp_path / "rows.csv", tmp_path / "out.csv", Sums())
 
     table = read(tmp_path / "out.csv")
-    assert table["error"].fillna("").tolist() == ["", "a: wanted a finite number, got 'x'", ""]
-    assert (found.rows, found.flagged, found.failed, found.reason) == (3, 1, 1, "a: wanted a finite number, got 'x'")
+    assert table["error"].fillna("").tolist() == ["", "a: wanted a finite number up to 1e150, got 'x'", ""]
+    assert (found.rows, found.flagged, found.failed, found.reason) == (
+        3,
+        1,
+        1,
+        "a: wanted a finite number up to 1e150, got 'x'",
+    )
     require_scores(found)
 
 
@@ -115,7 +120,7 @@ def test_an_infinite_and_an_absent_value_are_not_scored(tmp_path, value, met):
     scored(tmp_path / "rows.csv", tmp_path / "out.csv", Sums())
 
     table = read(tmp_path / "out.csv")
-    assert table["error"].fillna("").tolist() == ["", f"a: wanted a finite number, got {met}", ""]
+    assert table["error"].fillna("").tolist() == ["", f"a: wanted a finite number up to 1e150, got {met}", ""]
     assert table["anomaly_score"].isna().tolist() == [False, True, False]
 
 
@@ -126,7 +131,7 @@ def test_an_input_of_which_nothing_could_be_scored_is_an_error_with_the_first_re
     found = scored(tmp_path / "rows.csv", tmp_path / "out.csv", Sums(), size)
 
     with pytest.raises(
-        DataError, match=r"none of the 2 in .*rows\.csv could be scored, .*wanted a finite number, got 'x'"
+        DataError, match=r"none of the 2 in .*rows\.csv could be scored, .*wanted a finite number up to 1e150, got 'x'"
     ):
         require_scores(found)
     assert len(read(tmp_path / "out.csv")) == 2
@@ -147,7 +152,7 @@ def test_a_batch_of_which_nothing_could_be_scored_fails_and_leaves_its_output(tm
     ):
         module.score(Workspace(tmp_path), tmp_path / "rows.csv", "m", tmp_path / "out.csv", 5, lambda *far: None)
 
-    assert read(tmp_path / "out.csv")["error"].tolist() == ["a: wanted a finite number, got 'x'"]
+    assert read(tmp_path / "out.csv")["error"].tolist() == ["a: wanted a finite number up to 1e150, got 'x'"]
     assert opened == [(version, [tmp_path / "data" / "p" / "rows.parquet"], (tmp_path / "rows.csv").resolve())]
 
 

@@ -166,7 +166,7 @@ def test_rows_none_of_which_can_be_scored_are_told_with_the_first_reason():
 
     with pytest.raises(
         DataError,
-        match="none of the new ones can be scored, the first because of amount: wanted a finite number, got nothing",
+        match="none of the new ones can be scored, the first because of amount: wanted a finite number up to 1e150, got nothing",
     ):
         sides.scores_of(scorer, rows(3).assign(amount=np.nan), "the new ones")
 

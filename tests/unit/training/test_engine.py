@@ -10,7 +10,7 @@ from torch import Tensor
 
 from regen.core.errors import StorageError
 from regen.training.checkpoints import Checkpoints
-from regen.training.engine import Budget, Guard, State, spend
+from regen.training.engine import Budget, Guard, NotFiniteError, State, spend
 from regen.training.runtime import Runtime
 from tests.unit.training.engines import Clock, counting, fresh
 from tests.unit.training.toys import Heard
@@ -116,6 +116,23 @@ def test_means_of_the_terms_are_reported_at_each_log_point_and_at_the_end() -> N
     ]  # fmt: skip
     assert state.curve == [{"images": 30, "loss": 1.0}, {"images": 60, "loss": 4.0}, {"images": 75, "loss": 6.5}]
     assert all(speed > 0 for speed in monitor.speeds)
+
+
+def test_seconds_that_are_over_with_a_rollback_leave_the_means_of_what_went_before(clock: Clock) -> None:
+    state, monitor = fresh(), Heard()
+    step, _ = ticking(state, clock)
+
+    def broken(spent: float) -> dict[str, Tensor]:
+        if state.steps == 3:
+            clock.now += 10
+            raise NotFiniteError("the toy's", float("nan"))
+        return step(spent)
+
+    runtime = Runtime(monitor=monitor, log_every_images=1000, checkpoint_every_images=20)
+    steps(state, broken, 10**9, runtime, seconds=5.0)
+
+    assert state.curve == [{"images": 20, "loss": 0.5}]
+    assert [images for images, *_ in monitor.logged] == [20]
 
 
 @pytest.mark.parametrize("every", [1, 5, 10, 14])

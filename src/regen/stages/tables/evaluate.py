@@ -26,7 +26,7 @@ from regen.evaluation.tables import column_shapes
 from regen.models.cells import Cells
 from regen.models.table_gan import TableGenerator
 from regen.models.table_scorer import TableScorer
-from regen.registry import tracking, versions
+from regen.registry import versions
 from regen.stages.base import Context, jsonable
 from regen.stages.prepare import table as prepared
 from regen.stages.tables.models import load_model, registered
@@ -143,7 +143,7 @@ def evaluate(context: Context, against: Mapping[str, int | None], out: Path) -> 
     Raises:
         EvaluationError: a figure cannot be computed.
     """
-    from regen.stages.train import open_run
+    from regen.stages.train import origins
 
     config = context.config
     rules, seed, rows = config.evaluation, config.seed, TableRows(prepared(context), config)
@@ -151,19 +151,7 @@ def evaluate(context: Context, against: Mapping[str, int | None], out: Path) -> 
     test.tell_unknown()
     candidates = {kind: load_model(kind, context.results(f"train_{kind}")) for kind in ("vae", "gan")}
     measured = {kind: test.measure(kind, model) for kind, model in candidates.items()}
-    models: dict[str, Any] = {}
-    champions: dict[str, TableMeasured] = {}
-    for kind, number in against.items():
-        entry: dict[str, Any] = {
-            "estimates": measured[kind].estimates(rules), "side": measured[kind].side, "warnings": [],
-            "champion": None, "difference": None, "judged_by": judged_by(rows), "unmeasured": measured[kind].unmeasured,
-            "flagging": measured[kind].flagging,
-        }  # fmt: skip
-        if number is not None:
-            compared, champion = _against(test, kind, number, measured[kind])
-            entry |= compared
-            champions |= {} if champion is None else {kind: champion}
-        models[kind] = entry
+    models, champions = _models(test, against, measured)
     baselines = _baselines(test)
     fake = measured["gan"].rows
     assert fake is not None  # measured on a GAN
@@ -194,14 +182,7 @@ def evaluate(context: Context, against: Mapping[str, int | None], out: Path) -> 
         "alerts": _alerts(test, measured["vae"], champions.get("vae"), baselines),
         "weeks": _weeks(test, measured["vae"], champions.get("vae"), baselines),
         "explained": _explained(test, candidates["vae"], measured["vae"]),
-        "parameters": {
-            kind: files.read_json(context.results(f"train_{kind}") / "network.json")["parameters"] for kind in candidates
-        },
-        "seconds": {kind: open_run(context, kind).training_seconds() for kind in candidates},
-        "provenance": {
-            "data_version": context.data_version, "key": context.key("evaluate"),
-            "git_commit": tracking.git_commit(context.workspace.root), "seed": seed,
-        },
+        **origins(context),
     }  # fmt: skip
     found["note"] = note(jsonable(found))
     plain = jsonable(found)
@@ -209,12 +190,38 @@ def evaluate(context: Context, against: Mapping[str, int | None], out: Path) -> 
     files.write_json(out / "metrics.json", _metrics(plain))
     curves = {kind: pd.read_csv(context.results(f"train_{kind}") / "curve.csv") for kind in candidates}
     curves |= _curves(test, {"VAE": measured["vae"], **baselines}, out / "plots")
-    groups = {}
-    if test.detection is not None and (scores := measured["vae"].scores) is not None:
-        judged, is_anomaly = test.detection.of(scores), test.detection.is_anomaly
-        groups = {"normal": judged[~is_anomaly], "anomaly": judged[is_anomaly]}
+    groups = _groups(test, measured["vae"].scores)
     shown = TableExhibits(real, tables[0], book, groups, float(candidates["vae"].vae.threshold))
     table_report.write(out, config, plain, shown, curves)
+
+
+def _models(
+    test: Test, against: Mapping[str, int | None], measured: Mapping[str, TableMeasured]
+) -> tuple[dict[str, Any], dict[str, TableMeasured]]:
+    """What is told of each candidate, and the champions that were measured beside them."""
+    models: dict[str, Any] = {}
+    champions: dict[str, TableMeasured] = {}
+    for kind, number in against.items():
+        mine = measured[kind]
+        entry: dict[str, Any] = {
+            "estimates": mine.estimates(test.context.config.evaluation), "side": mine.side, "warnings": [],
+            "champion": None, "difference": None, "judged_by": judged_by(test.rows), "unmeasured": mine.unmeasured,
+            "flagging": mine.flagging,
+        }  # fmt: skip
+        if number is not None:
+            compared, champion = _against(test, kind, number, mine)
+            entry |= compared
+            champions |= {} if champion is None else {kind: champion}
+        models[kind] = entry
+    return models, champions
+
+
+def _groups(test: Test, scores: np.ndarray | None) -> dict[str, np.ndarray]:
+    """The scores of normal rows and of anomalies; none where it is not known which are which."""
+    if test.detection is None or scores is None:
+        return {}
+    judged, is_anomaly = test.detection.of(scores), test.detection.is_anomaly
+    return {"normal": judged[~is_anomaly], "anomaly": judged[is_anomaly]}
 
 
 def judged_by(rows: TableRows) -> dict[str, str | int]:
