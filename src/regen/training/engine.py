@@ -135,6 +135,7 @@ class Guard:
         if clip and not (self.at_once and norm < clip):  # a gradient is not multiplied by 1, where asking costs nothing
             nn.utils.clip_grads_with_norm_(module.parameters(), clip, norm)
         optimiser.step()
+        optimiser.zero_grad()  # so that no gradients lie about while the next batch goes forward
 
     def trip(self) -> None:
         """Tells of the steps that were skipped.

@@ -3,17 +3,19 @@
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from regen.models.networks import to_tensor
 from regen.training.draws import Draws
 
 CHUNK = 1024
 """Rows that one pass over all of them takes at a time."""
+TOGETHER, TOGETHER_MIB = 8, 4
+"""Batches, and their size, that are read ahead together at most; each handover between threads costs a step time."""
 
 
 @dataclass(frozen=True)
@@ -85,17 +87,19 @@ class Rows:
         assert self.held is not None
         return Rows(self.classes[numbers], self.held[numbers])
 
-    def take(self, rows: Int64[Tensor, " n"]) -> Batch:
-        """The rows of these numbers, which lie where the rows lie."""
+    def gather(self, rows: Int64[Tensor, " n"]) -> Tensor:
+        """The images of these numbers as they are kept, `n c h w`: where the rows lie, those on disk on the CPU."""
         if self.held is not None:
-            images = self.held.index_select(0, rows)
-            return Batch(
-                images if images.is_floating_point() else images.float().div_(255), self.classes.index_select(0, rows)
-            )
+            return self.held.index_select(0, rows)
         assert self.mapped is not None
         assert self.index is not None
-        images = to_tensor(self.mapped[self.index[rows.cpu().numpy()]])
-        return Batch(images, self.classes[rows.to(self.classes.device)])
+        chosen = self.mapped[self.index[rows.cpu().numpy()]]
+        return torch.from_numpy(np.ascontiguousarray(chosen.transpose(0, 3, 1, 2)))
+
+    def take(self, rows: Int64[Tensor, " n"]) -> Batch:
+        """The rows of these numbers, which lie where the rows lie."""
+        classes = self.classes.index_select(0, rows.to(self.classes.device))
+        return Batch(_as_floats(self.gather(rows)), classes)
 
     def chunks(self, device: torch.device, size: int = CHUNK) -> Iterator[Batch]:
         """All rows, in order, some at a time, on `device`."""
@@ -105,26 +109,34 @@ class Rows:
             yield Batch(batch.images.to(device), batch.classes.to(device))
 
 
+def _as_floats(images: Tensor) -> Float[Tensor, "n c h w"]:
+    return images if images.is_floating_point() else images.float().div_(255)
+
+
 class Feed:
     """The batches of a loop, `n` rows a step drawn with replacement; a step's rows are the same whenever it is asked for."""
 
     def __init__(self, rows: Rows, n: int, draws: Draws) -> None:
         self.rows, self.n, self.draws = rows.to(draws.device), n, draws
+        self._classes = rows.classes
         self._numbers = Draws(draws.seed, f"{draws.purpose} rows", rank=draws.rank, world=draws.world)
-        self._ahead: dict[int, Future[Batch]] = {}
+        self._together = max(min(TOGETHER, TOGETHER_MIB * 2**20 // (n * prod(rows.shape))), 1)
+        self._ahead: dict[int, Future[list[Batch]]] = {}
         self._reader = ThreadPoolExecutor(1, "reads ahead") if rows.held is None else None
 
     def at(self, step: int) -> Batch:
         """The rows of a step."""
-        if self._reader is None:
-            return self.rows.take(self._draw(step).to(self.draws.device))
-        for wanted in (step, step + 1, step + 2):
-            if wanted not in self._ahead:
-                self._ahead[wanted] = self._reader.submit(self._read, self._draw(wanted))
-        self._ahead = {number: batch for number, batch in self._ahead.items() if number >= step}
-        batch = self._ahead[step].result()
         device = self.draws.device
-        return Batch(batch.images.to(device, non_blocking=True), batch.classes.to(device))
+        if self._reader is None:
+            return self.rows.take(self._draw(step).to(device))
+        block, place = divmod(step, self._together)
+        if not place or block not in self._ahead:
+            kept = {wanted: self._ahead.get(wanted) for wanted in (block, block + 1, block + 2)}
+            self._ahead = {wanted: found or self._reader.submit(self._read, wanted) for wanted, found in kept.items()}
+        batch = self._ahead[block].result()[place]
+        if device.type != "cpu":
+            batch = Batch(*(part.to(device, non_blocking=True) for part in (batch.images, batch.classes)))
+        return Batch(_as_floats(batch.images), batch.classes)
 
     def close(self) -> None:
         """Ends the reading ahead."""
@@ -134,7 +146,12 @@ class Feed:
     def _draw(self, step: int) -> Int64[Tensor, " n"]:
         return self._numbers.start(step).integers(len(self.rows), self.n)
 
-    def _read(self, numbers: Int64[Tensor, " n"]) -> Batch:
-        batch = self.rows.take(numbers)
-        pinned = batch.images.pin_memory() if self.draws.device.type == "cuda" else batch.images
-        return Batch(pinned, batch.classes)
+    def _read(self, block: int) -> list[Batch]:
+        """The rows of some steps, images as bytes: whatever takes more than copying would take the loop's threads."""
+        found = []
+        for step in range(block * self._together, (block + 1) * self._together):
+            numbers = self._draw(step)
+            images, classes = self.rows.gather(numbers), self._classes.index_select(0, numbers)
+            is_pinned = self.draws.device.type == "cuda"
+            found.append(Batch(images.pin_memory(), classes.pin_memory()) if is_pinned else Batch(images, classes))
+        return found

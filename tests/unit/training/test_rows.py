@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from regen.training.draws import Draws
-from regen.training.rows import Batch, Feed, Rows
+from regen.training.rows import TOGETHER, Batch, Feed, Rows
 
 N = 50
 CPU = torch.device("cpu")
@@ -190,24 +190,24 @@ def test_mapped_rows_are_read_ahead_by_a_thread_that_ends_on_close(
     mapped: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
-    original = Rows.take
+    original = Rows.gather
 
-    def take(self: Rows, numbers: torch.Tensor) -> Batch:
+    def gather(self: Rows, numbers: torch.Tensor) -> torch.Tensor:
         read.append(threading.current_thread().name)
         return original(self, numbers)
 
-    monkeypatch.setattr(Rows, "take", take)
+    monkeypatch.setattr(Rows, "gather", gather)
     fed = feed(mapped)
 
     fed.at(0)
-    fed.at(1)
+    fed.at(TOGETHER)
     during = readers()
     fed.close()
 
     assert len(during) == 1
     assert readers() == []
     assert set(read) == set(during)
-    assert 2 <= len(read) <= 4
+    assert 2 * TOGETHER <= len(read) <= 4 * TOGETHER
 
 
 def test_rows_in_memory_need_no_thread(held: Rows) -> None:
@@ -219,10 +219,10 @@ def test_rows_in_memory_need_no_thread(held: Rows) -> None:
 
 
 def test_a_read_that_fails_is_met_where_the_batch_is_asked_for(mapped: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(self: Rows, numbers: torch.Tensor) -> Batch:
+    def fail(self: Rows, numbers: torch.Tensor) -> torch.Tensor:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(Rows, "take", fail)
+    monkeypatch.setattr(Rows, "gather", fail)
     fed = feed(mapped)
 
     with pytest.raises(OSError, match="Input/output"):
