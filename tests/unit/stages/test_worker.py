@@ -49,13 +49,14 @@ def test_the_child_is_told_the_place_the_configuration_and_the_stage(open_projec
 
 
 def test_a_childs_progress_is_shown_here(open_project, child, shown):
-    update = {"task": "train vae", "done": 64, "total": 128, "terms": {"kl": 1.5}, "rate": 10.0}
+    update = {"task": "train vae", "done": 64, "total": 128, "terms": {"kl": 1.5}, "rate": 10.0, "of": "rows"}
     child("\n".join([say({"say": "hello"}), say(update), OUTCOME]))
 
     worker.run_in_process(open_project(), "train_vae")
 
     assert shown.lines == ["hello"]
     assert shown.updates == [("train vae", 64, 128, {"kl": 1.5}, 10.0)]
+    assert shown.units == {"rows"}
 
 
 def test_what_is_no_event_is_passed_over(open_project, child):
