@@ -136,8 +136,7 @@ def print_summary(summary: "Summary") -> None:
             table.add_row(label, mine, theirs or "–")
         console.print(table)
         style = STYLES[model.decision]
-        state = f"it is {model.model}@champion" if model.promoted else "it is registered, and not the champion"
-        console.print(f"[{style}]{model.decision}[/]: {state}", soft_wrap=True)
+        console.print(f"[{style}]{model.decision}[/]: {model.standing}", soft_wrap=True)
         for reason in (*model.reasons, *([model.way_on] if model.waits else [])):
             console.print(f"  · {reason}", markup=False, soft_wrap=True)
         console.print()

@@ -60,7 +60,7 @@ def write(out: Path, config: Config, proof: Mapping[str, Any], verdict: Mapping[
     page = environment().get_template("alignment.html.j2").render(
         config=config, proof=proof, verdict=verdict, shown=shown, name=NAMES[proof["kind"]], say=say, plain=plain,
         arms=arm_rows(proof), shares=share_rows(proof), figures=figure_rows(proof), places=PLACES,
-        drawings=curve(proof), origin=provenance(proof),
+        drawings=curve(proof), origin=provenance(proof), simulated=simulated_among(proof),
     )  # fmt: skip
     files.write_text(out / "report.html", page)
     panels = pictures.panels({"before": shown.before, "after tuning": shown.after})

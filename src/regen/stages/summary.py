@@ -32,6 +32,17 @@ class ModelSummary:
     """Label to the candidate's and the champion's figure; the latter is empty without a champion."""
     estimates: dict[str, dict[str, Any]]
     """Metric to the same as numbers, for machines."""
+    was_promoted: bool = False
+    """Whether the run that made it promoted it."""
+
+    @property
+    def standing(self) -> str:
+        """What it is by now."""
+        if self.promoted:
+            return f"it is {self.model}@champion"
+        if self.was_promoted:
+            return "it was promoted then, and another version is the champion now"
+        return "it is registered, and not the champion"
 
     @property
     def way_on(self) -> str:
@@ -88,7 +99,7 @@ def summarise(context: Context, *, reused: bool) -> Summary:
             ModelSummary(
                 verdict["model"], verdict["version"], verdict["decision"], verdict["promoted"], verdict["waits"],
                 (*verdict["reasons"], *(f"warning: {one}" for one in entry["warnings"])), verdict["against"], figures,
-                numbers,
+                numbers, verdict["promoted"],
             )
         )  # fmt: skip
     report = context.workspace.outputs(context.config.project) / "evaluate" / "report.html"
