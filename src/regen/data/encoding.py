@@ -99,6 +99,32 @@ class NumberColumn:
         codes = [np.where(missing, 0, code) for code in codes]
         return np.where(missing, 0.0, found), [*codes, *([missing.astype(np.int64)] if self.masked else [])]
 
+    def read(self, value: Any) -> Any:
+        """One value, which may be written as text, in the column's type.
+
+        Raises:
+            DataError: it is none that lies between those that were observed.
+        """
+        text = pd.Series([str(value)])
+        is_date = self.kind == "datetime" and not pd.api.types.is_numeric_dtype(self.dtype)
+        if is_date:
+            time = pd.to_datetime(text, utc=True, format="ISO8601", errors="coerce").iloc[0]
+            number = time.timestamp() if pd.notna(time) else float("nan")
+        else:
+            number = float(pd.to_numeric(text, errors="coerce").iloc[0])
+        if not self.low <= number <= self.high or (self.kind == "integer" and number % 1):  # which NaN is not
+            ends = pd.Series([self.low, self.high])
+            low, high = (
+                (str(end) for end in _dates(ends.to_numpy(), self.dtype)) if is_date else map("{:g}".format, ends)
+            )
+            what = {"integer": "a whole number", "datetime": "a time"}.get(self.kind, "a number")
+            raise DataError(f"{self.name}={value}: wanted {what} of {low} to {high}, as in the training rows")
+        return (
+            _dates(np.array([number]), self.dtype).iloc[0]
+            if is_date
+            else (int(number) if self.kind == "integer" else number)
+        )
+
     def decode(self, values: Float64[np.ndarray, " n"], codes: list[np.ndarray]) -> "pd.Series[Any]":
         """The column in its own type, within the range that was observed."""
         modes = codes[: len(codes) - self.masked]

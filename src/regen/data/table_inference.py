@@ -78,6 +78,11 @@ def _column(rows: pl.LazyFrame, name: str, kind: pl.DataType, n: int, called: st
         return _text(rows.with_columns(pl.col(name).cast(pl.String)), name, called)
     if kind.is_temporal():
         return Column(name, "datetime", nullable), distinct
+    if found["n"] == 0 and kind.is_float() and rows.select(one.is_not_null().any()).collect(engine="streaming").item():
+        raise DataError(
+            f"{called}: the column {name} holds no number up to {LARGEST:g}, beyond which squares are infinite; write it in "
+            "another unit, or leave it out of the table"
+        )
     if found["n"] == 0:
         return Column(name, "numeric", nullable=True), 0
     low, high = float(low), float(high)

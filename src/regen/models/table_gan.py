@@ -234,7 +234,8 @@ class TableGenerator(nn.Module):
             made.append(self.encoder.inverse(self.layout.split(rows.cpu())))
         table = pd.concat(made, ignore_index=True)
         for name in frame:  # a number comes back from its encoding all but exact
-            table[name] = frame[name].to_numpy() if isinstance(given, Mapping) else frame[name].array
+            one_for_all = isinstance(given, Mapping) and bool(frame[name].notna().all())
+            table[name] = frame[name].astype(table[name].dtype) if one_for_all else frame[name].array
         return table
 
     def make(self, n: int, generator: torch.Generator, known: Rows, given: Given) -> Rows:
@@ -322,11 +323,11 @@ def _as_rows(given: pd.DataFrame | Mapping[str, Any] | None, n: int, encoder: Ta
     frame = frame.reset_index(drop=True)
     for column in encoder.columns:  # whose categories are known as text: 1 is none of 1.0 and 0.0
         if isinstance(column, CategoryColumn) and column.name in frame and pd.api.types.is_numeric_dtype(column.dtype):
-            frame[column.name] = _as_number(frame[column.name], column.dtype)
+            frame[column.name] = as_number(frame[column.name], column.dtype)
     return frame
 
 
-def _as_number(values: "pd.Series[Any]", dtype: str) -> "pd.Series[Any]":
+def as_number(values: "pd.Series[Any]", dtype: str) -> "pd.Series[Any]":
     """The values in the type of numbers or truth values, if they are some; else as they are, for the encoder to refuse."""
     numbers = pd.to_numeric(values, errors="coerce")
     try:
@@ -335,7 +336,7 @@ def _as_number(values: "pd.Series[Any]", dtype: str) -> "pd.Series[Any]":
         return values
     told = numbers.notna()
     same = bool((cast[told] == numbers[told]).all()) and not (values.notna() & ~told).any()
-    return cast if same else values
+    return (cast if told.all() else cast.astype("object").where(told, None)) if same else values
 
 
 class TableDiscriminator(nn.Module):

@@ -139,11 +139,27 @@ def open_store(workspace: Workspace) -> None:
     for name in ("mlflow.store.db.utils", "mlflow.system_metrics", "mlflow.tracking", "mlflow.utils"):
         logging.getLogger(name).setLevel(logging.ERROR)
     with workspace.lock("mlflow"), speaking_plainly("opening the store"), _answering_soon():
-        if is_embedded(workspace):
-            workspace.mlruns.mkdir(parents=True, exist_ok=True)
-            with sqlite3.connect(workspace.mlruns / "mlflow.db", timeout=60) as database:
+        if not is_embedded(workspace):
+            mlflow.MlflowClient().search_experiments(max_results=1)
+            return
+        with _made_whole(workspace.mlruns / "mlflow.db") as path:
+            with sqlite3.connect(path, timeout=60) as database:
                 database.execute("PRAGMA journal_mode=WAL")
-        mlflow.MlflowClient().search_experiments(max_results=1)
+            mlflow.MlflowClient().search_experiments(max_results=1)
+
+
+@contextmanager
+def _made_whole(database: Path) -> Iterator[Path]:
+    """Within the block a new database is made; one that was left half made, by a full disk or a kill, is begun anew."""
+    database.parent.mkdir(parents=True, exist_ok=True)
+    making = database.with_suffix(".making")
+    if making.exists():
+        for part in database.parent.glob(f"{database.name}*"):
+            part.unlink()
+    if not database.exists():
+        making.touch()
+    yield database
+    making.unlink(missing_ok=True)
 
 
 @contextmanager

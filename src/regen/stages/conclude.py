@@ -66,14 +66,8 @@ def conclude(alignment: Alignment, store: Store, prefect_run: str = "") -> Outco
     tracking.open_store(alignment.context.workspace)
 
     def still_holds(out: Path) -> bool:
-        version = registered(alignment)
-        found = files.read_json(out / "verdict.json")
-        return bool(
-            version is not None
-            and found["version"] == version.number
-            and found["fresh_votes"] == fresh.count(store, version, alignment.base.number)
-            and found["against"] == prove.result(alignment)["against"] == prove.champion_of(alignment)
-        )
+        against, found = prove.result(alignment)["against"], files.read_json(out / "verdict.json")
+        return _holds(alignment, store, found) and bool(found["against"] == against)
 
     def body(work: Path, out: Path) -> None:
         proof = prove.result(alignment)
@@ -90,6 +84,18 @@ def conclude(alignment: Alignment, store: Store, prefect_run: str = "") -> Outco
         _publish(alignment, version, verdict, out)
 
     return alignment.perform("conclude", body, still_holds)
+
+
+def _holds(alignment: Alignment, store: Store, verdict: Mapping[str, Any]) -> bool:
+    """Whether all that a verdict rests on is as it was: the champion, the fresh votes, and that it was of a champion."""
+    version = registered(alignment)
+    return bool(
+        version is not None
+        and verdict["version"] == version.number
+        and verdict["fresh_votes"] == fresh.count(store, version, alignment.base.number)
+        and verdict["against"] == prove.champion_of(alignment)
+        and (versions.CHAMPION in version.aliases or not verdict.get("as_champion"))
+    )
 
 
 def registered(alignment: Alignment) -> Version | None:
@@ -153,6 +159,7 @@ def _judge(alignment: Alignment, store: Store, proof: Mapping[str, Any], version
         **verdict.to_json(), "model": version.model, "version": version.number, "base": alignment.name,
         "against": proof["against"], "mode": config.gate.mode, "win_rate": jsonable(found.win_rate),
         "by": _by(n_fresh, counted=people is not None), "fresh_votes": n_fresh, "counted_votes": n_fresh if people else 0,
+        "as_champion": versions.CHAMPION in version.aliases,
     }  # fmt: skip
 
 
@@ -233,12 +240,7 @@ def find_finished(alignment: Alignment, store: Store) -> AlignSummary | None:
         return earlier_one
     if not all(alignment.is_done(step) for step in ("learn", "tune", "prove", "conclude")):
         return None
-    version, found = registered(alignment), result(alignment)
-    if version is None or found["version"] != version.number or found["against"] != prove.champion_of(alignment):
-        return None
-    if found["fresh_votes"] != fresh.count(store, version, alignment.base.number):
-        return None
-    return summarise(alignment, store, reused=True)
+    return summarise(alignment, store, reused=True) if _holds(alignment, store, result(alignment)) else None
 
 
 def made_of(alignment: Alignment, store: Store) -> AlignSummary | None:
@@ -248,7 +250,9 @@ def made_of(alignment: Alignment, store: Store) -> AlignSummary | None:
         return None
     run, origin = tracking.Run(base.run_id), tags.get(BASE, "")
     proof, verdict = run.read_json("evaluation/proof.json") or {}, run.read_json("gate/verdict.json") or {}
-    anew = f"'regen align --model {origin}' tunes {origin} anew, with the data and settings of now"
+    anew = f"{origin} was deleted, so it cannot be tuned anew"
+    if origin in {f"{one.model}/{one.number}" for one in versions.all_versions(base.model)}:
+        anew = f"'regen align --model {origin}' tunes {origin} anew, with the data and settings of now"
     return AlignSummary(
         base.model, base.number, origin, verdict.get("decision", base.verdict), versions.CHAMPION in base.aliases,
         tuple(verdict.get("reasons", base.reasons)), verdict.get("win_rate", {}), verdict.get("by", ""),

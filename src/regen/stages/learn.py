@@ -52,7 +52,7 @@ def _learn(alignment: Alignment, work: Path, out: Path) -> None:
     run = alignment.open_run("learn")
     with run.running(), Recorder(run) as recorder:
         prepare_process(config.training.threads)
-        watcher = Watcher(context, "reward", run, recorder, of="votes")
+        watcher = Watcher(context, "reward", run, recorder, of="pairs")
         runtime = Runtime.of(config.training, watcher, Checkpoints(work / "reward", config.training.checkpoints_kept))
         done = rewards.train_reward(config.reward, found, base, derive(config.seed, "align", "reward"), runtime)
         beside = replace(

@@ -143,7 +143,10 @@ def _champion(context: Context) -> Version:
     for kind in CHAMPIONS:
         if version := registered.by_alias(context.config.model_name(kind), CHAMPION):
             return version
-    raise RegistryError(f"{context.config.project} has no champion to hold new rows against; run 'regen run' first")
+    names = [context.config.model_name(kind) for kind in CHAMPIONS]
+    there = [version for name in names for version in registered.all_versions(name)]
+    way = f"'regen promote {there[0].model} {there[0].number}' makes one" if there else "run 'regen run' first"
+    raise RegistryError(f"{context.config.project} has no champion to hold new rows against; {way}")
 
 
 def _tests(

@@ -19,7 +19,7 @@ class Progress(Protocol):
     def update(
         self, task: str, done: int, total: int, terms: Mapping[str, float], rate: float, of: str = "images"
     ) -> None:
-        """How far a task is: images, rows or votes seen, of how many, its loss terms, how many a second."""
+        """How far a task is: images, rows or pairs seen, of how many, its loss terms, how many a second."""
 
     def say(self, text: str) -> None:
         """One line."""

@@ -73,8 +73,9 @@ def parse_given(words: Sequence[str]) -> Mapping[str, Any]:
         >>> parse_given(["fraud=1", "zip=01067", "smoker=no", "online=true", "note='true'"])
         {'fraud': '1', 'zip': '01067', 'smoker': 'no', 'online': True, 'note': 'true'}
     """
-    if wrong := [word for word in words if not word.partition("=")[1]]:
-        raise ConfigError(f"--given {wrong[0]} gives no value; write COLUMN=VALUE, such as fraud=1")
+    if wrong := [word for word in words if not all(word.partition("=")[:2])]:
+        lacking = "gives no value" if "=" not in wrong[0] else "names no column"
+        raise ConfigError(f"--given {wrong[0]} {lacking}; write COLUMN=VALUE, such as fraud=1")
     try:
         found = {name: _value(text) for name, _, text in (word.partition("=") for word in words)}
     except yaml.YAMLError:

@@ -43,7 +43,7 @@ class Watcher:
     def __init__(self, context: Context, kind: str, run: Run, recorder: Recorder, of: str = "images") -> None:
         self.progress, self.name, self.run, self.recorder = context.progress, f"train {kind}", run, recorder
         self.of = of
-        """What is counted: images, rows or votes."""
+        """What is counted: images, rows or pairs."""
 
     def log(self, images: int, spent: float, terms: Mapping[str, float], images_per_second: float) -> None:
         """Means of the loss terms since the last call."""

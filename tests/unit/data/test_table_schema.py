@@ -220,3 +220,10 @@ def test_names_that_are_kept_for_computed_columns_are_refused() -> None:
         ConfigError, match="names such as __row__ are kept for columns that are computed; name it otherwise"
     ):
         table_schema.from_yaml("columns: {__row__: {kind: numeric}, a: {kind: numeric}}")
+
+
+def test_a_column_of_numbers_that_are_all_too_large_is_refused_where_the_schema_is_inferred():
+    rows = pl.LazyFrame({"big": [1e160, None, -1e200]})
+
+    with pytest.raises(DataError, match=r"big holds no number up to 1e\+150, .*another unit"):
+        table_inference.infer(rows, "big.csv")

@@ -1,8 +1,10 @@
 """The tracking store opens for many at once, finds a run again by its key, and says plainly what is wrong."""
 
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 
@@ -46,6 +48,29 @@ def test_four_processes_open_a_fresh_store_at_once(tmp_path, monkeypatch):
 
     assert [process.returncode for process in processes] == [0] * 4, said
     assert all(len(out.strip()) == 32 for out, _ in said)
+
+
+def test_a_store_that_was_left_half_made_is_begun_anew_and_a_whole_one_kept(tmp_path, monkeypatch):
+    for name in embedded(Workspace(tmp_path)):
+        monkeypatch.delenv(name, raising=False)
+    database = tmp_path / "mlruns" / "mlflow.db"
+
+    def opened(*first: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [sys.executable, "-c", "\n".join([*first, OPEN])], cwd=tmp_path, capture_output=True, text=True, timeout=120
+        )
+
+    killed = opened("import os, mlflow", "mlflow.MlflowClient.search_experiments = lambda *_, **__: os._exit(9)")
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute(
+            "CREATE TABLE _alembic_tmp_experiments (name TEXT)"
+        )  # as a migration that was cut short leaves
+    first, second = opened(), opened()
+
+    assert killed.returncode == 9
+    assert first.returncode == 0, first.stderr
+    assert first.stdout == second.stdout, "the run was not found again"
+    assert sorted(path.name for path in database.parent.glob("mlflow*") if path.suffix == ".making") == []
 
 
 def test_a_run_is_found_again_by_its_key(store):

@@ -91,6 +91,20 @@ def test_without_a_gate_a_champion_is_held_against_the_guards_alone(opened, open
     assert other["reasons"] == ["gate.mode is off, so nothing is judged"]
 
 
+def test_a_verdict_on_a_champion_holds_until_it_is_none(opened, monkeypatch, fresh_votes):
+    fresh_votes(40, RATE)
+    monkeypatch.setattr(conclude.prove, "champion_of", lambda alignment: 1)
+    now = {"aliases": ("champion",)}
+    monkeypatch.setattr(conclude, "registered", lambda alignment: replace(BASED_ON, number=2, **now))
+    verdict = {"version": 2, "fresh_votes": 40, "against": 1}
+
+    assert conclude._holds(opened, None, verdict | {"as_champion": True})
+    assert not conclude._holds(opened, None, verdict | {"as_champion": True, "fresh_votes": 39})
+    now["aliases"] = ()
+    assert not conclude._holds(opened, None, verdict | {"as_champion": True})
+    assert conclude._holds(opened, None, verdict | {"as_champion": False})
+
+
 def test_fresh_votes_that_are_too_few_are_said(opened, fresh_votes):
     fresh_votes(12, None)
 
@@ -113,6 +127,7 @@ def test_a_base_that_was_tuned_toward_these_very_votes_is_told_as_its_run_record
     }}  # fmt: skip
     monkeypatch.setattr(conclude.tracking.Run, "read_json", lambda run, path: recorded[path])
     monkeypatch.setattr(conclude.fresh, "uncounted", lambda alignment, store: ("12 votes do not count",))
+    monkeypatch.setattr(conclude.versions, "all_versions", lambda model: [TUNED, BASED_ON])
 
     found = conclude.made_of(replace(opened, base=TUNED), None)
 
@@ -132,10 +147,12 @@ def test_a_base_that_was_tuned_toward_these_very_votes_is_told_as_its_run_record
 def test_of_a_base_whose_run_lost_its_files_the_tags_are_told(opened, monkeypatch):
     monkeypatch.setattr(conclude.tracking.Run, "read_json", lambda run, path: None)
     monkeypatch.setattr(conclude.fresh, "uncounted", lambda alignment, store: ())
+    monkeypatch.setattr(conclude.versions, "all_versions", lambda model: [TUNED])
 
     found = conclude.made_of(replace(opened, base=TUNED), None)
 
     assert (found.decision, found.arms, found.win_rate) == ("PROMOTE", {}, {})
+    assert found.notes == ("digits-gan/1 was deleted, so it cannot be tuned anew",)
     assert conclude.made_of(opened, None) is None
 
 

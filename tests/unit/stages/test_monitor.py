@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import mlflow
 import numpy as np
 import pytest
 from PIL import Image
@@ -190,6 +191,16 @@ def test_a_champion_of_unknown_data_is_named(context):
 def test_a_project_without_a_champion_is_told_what_to_do(ready):
     with pytest.raises(RegistryError, match="digits has no champion to hold new rows against; run 'regen run' first"):
         monitor(ready())
+
+
+def test_a_project_whose_versions_were_held_is_told_how_one_becomes_the_champion(context):
+    for kind in ("vae", "extractor"):
+        mlflow.MlflowClient().delete_registered_model_alias(f"digits-{kind}", registered.CHAMPION)
+
+    with pytest.raises(
+        RegistryError, match="no champion to hold new rows against; 'regen promote digits-vae 1' makes one"
+    ):
+        monitor(context)
 
 
 def test_a_champion_that_gives_no_scores_leaves_them_out(context, monkeypatch):

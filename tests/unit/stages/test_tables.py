@@ -128,9 +128,11 @@ def test_rows_of_a_vae_have_what_is_given(scorer: TableScorer) -> None:
     assert drawn(scorer, {"trade": "travel"})["trade"].tolist() == ["travel"] * 5
 
 
-@pytest.mark.parametrize("value", ["voyage", None])
-def test_a_category_that_training_never_saw_is_refused_with_those_that_it_saw(scorer: TableScorer, value: Any) -> None:
-    with pytest.raises(DataError, match=f"--given trade={value}: no training row had it; wanted one of fuel, travel"):
+@pytest.mark.parametrize(("value", "shown"), [("voyage", "voyage"), (None, "nothing"), (True, "true")])
+def test_a_category_that_training_never_saw_is_refused_with_those_that_it_saw(
+    scorer: TableScorer, value: Any, shown: str
+) -> None:
+    with pytest.raises(DataError, match=f"--given trade={shown}: no training row had it; wanted one of fuel, travel"):
         drawn(scorer, {"trade": value})
 
 

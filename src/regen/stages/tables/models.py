@@ -1,6 +1,6 @@
 """The trained models of a table, from a stage's results or from the registry, and rows drawn from them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,11 @@ import torch
 from regen.core import files
 from regen.core.errors import ConfigError, DataError
 from regen.data.codebook import UNKNOWN
-from regen.data.encoding import SHOWN
-from regen.data.tables import Table
+from regen.data.encoding import SHOWN, CategoryColumn, NumberColumn, TableEncoder
+from regen.data.tables import FINITE, LARGEST, Table
 from regen.models import storage
 from regen.models.cells import Cells
+from regen.models.table_gan import as_number
 from regen.models.table_scorer import TableScorer
 from regen.registry import packaging
 from regen.registry.versions import Version
@@ -63,7 +64,11 @@ def sample_rows(version: Version, n: int, seed: int, out: Path, given: Mapping[s
         )
     model, rng = registered(version.kind, version.uri), torch.Generator().manual_seed(seed)
     of_gan = version.kind == "gan"
-    frame = model.sample(n, rng, given or None) if of_gan else _of_vae(model, n, rng, given, version.model)
+    frame = (
+        model.sample(n, rng, _in_type(given, model.encoder) or None)
+        if of_gan
+        else _of_vae(model, n, rng, given, version.model)
+    )
     with files.replacing(out) as temporary:
         if out.suffix.lower() == ".csv":
             frame.to_csv(temporary, index=False)
@@ -71,10 +76,51 @@ def sample_rows(version: Version, n: int, seed: int, out: Path, given: Mapping[s
             frame.to_parquet(temporary, index=False)
 
 
+def _in_type(given: Mapping[str, Any], encoder: TableEncoder) -> dict[str, Any]:
+    """The values in the types of their columns.
+
+    Raises:
+        DataError: no training row had, or could have had, one of them.
+    """
+    columns = {column.name: column for column in encoder.columns}
+    return {name: _read(columns[name], value) if name in columns else value for name, value in given.items()}
+
+
+def _read(column: NumberColumn | CategoryColumn, value: Any) -> Any:
+    if isinstance(column, NumberColumn):
+        if value is None and column.masked:
+            return None
+        try:
+            return column.read("nothing" if value is None else value)
+        except DataError as error:
+            raise DataError(f"--given {error}") from None
+    one = pd.Series([value], dtype="object")
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        one = as_number(one, column.dtype)
+    try:
+        column.encode(one)
+    except DataError:
+        raise _unknown(column.name, value, column.categories) from None
+    return value
+
+
+def _unknown(name: str, value: Any, known: Sequence[str]) -> DataError:
+    more = f" and {len(known) - SHOWN} more" if len(known) > SHOWN else ""
+    texts = () if isinstance(value, str) else ("null", "~") if value is None else (str(value).lower(),)
+    quoted = next((word for word in known if word.lower() in texts), None)
+    hint = "" if quoted is None else f"; in quotes it is a text: --given \"{name}='{quoted}'\""
+    shown = "nothing" if value is None else str(value).lower() if isinstance(value, bool) else value
+    return DataError(
+        f"--given {name}={shown}: no training row had it; wanted one of {', '.join(known[:SHOWN])}{more}{hint}"
+    )
+
+
 def _of_vae(scorer: TableScorer, n: int, rng: torch.Generator, given: Mapping[str, Any], called: str) -> pd.DataFrame:
     """Rows of a VAE, whose given columns were decided when it was trained."""
     book, cells = scorer.book, None
     wanted = tuple(book.columns[place] for place in scorer.vae.layout.given)
+    if absent := [name for name in given if name not in book.columns]:
+        raise ConfigError(f"the table has no column {', '.join(absent)}; it has {', '.join(book.columns)}")
     if set(given) - set(wanted):
         raise ConfigError(
             f"{called} was trained with {', '.join(wanted) or 'no columns'} given (tables.vae.given), and {', '.join(given)} "
@@ -98,16 +144,12 @@ def _require_known(table: Table, given: Mapping[str, Any], scorer: TableScorer) 
     for name in given:
         values = table.column(name)
         if name in scorer.book.categories and (values == UNKNOWN).any():
-            known = scorer.book.categories[name]
-            more = f" and {len(known) - SHOWN} more" if len(known) > SHOWN else ""
-            raise DataError(
-                f"--given {name}={given[name]}: no training row had it; wanted one of {', '.join(known[:SHOWN])}{more}"
-            )
+            raise _unknown(name, given[name], scorer.book.categories[name])
         place = table.columns.index(name)
         if name in scorer.book.numbers and (
-            np.isinf(values).any() or (np.isnan(values).any() and place not in scorer.vae.layout.nullable)
+            (np.abs(values) > LARGEST).any() or (np.isnan(values).any() and place not in scorer.vae.layout.nullable)
         ):
-            raise DataError(f"--given {name}={given[name]}: wanted a finite number")
+            raise DataError(f"--given {name}={given[name]}: wanted {FINITE}")
 
 
 def _table(cells: Cells, scorer: TableScorer) -> Table:
