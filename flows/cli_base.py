@@ -79,9 +79,13 @@ def cli(ctx: click.Context, debug: bool) -> None:
 
 def project_file(config: Path) -> Path:
     """A project file's path as this process can use it from anywhere: as the caller stands, else from the project's root."""
+    return _as_it_stands(config).absolute()
+
+
+def _as_it_stands(config: Path) -> Path:
     from regen.core.workspace import Workspace
 
-    return (config if config.exists() else Workspace.find().root / config).absolute()
+    return config if config.exists() else Workspace.find().root / config
 
 
 def open_project(config: Path, settings: Sequence[str] = ()) -> Any:
@@ -94,7 +98,7 @@ def open_project(config: Path, settings: Sequence[str] = ()) -> Any:
     if wrong := [key for key, equals, _ in pairs if not equals]:
         raise click.UsageError(f"--set {wrong[0]}: wanted KEY=VALUE, such as vae.images=1000")
     workspace = Workspace.find()
-    loaded = load(project_file(config), {key: value for key, _, value in pairs})
+    loaded = load(_as_it_stands(config), {key: value for key, _, value in pairs})
     bootstrap(workspace)
     os.chdir(workspace.root)
     from regen.stages.base import Context

@@ -264,15 +264,24 @@ def _print_agreement(chosen: "Campaign", found: "Agreement", broken: int | None)
         click.echo(f"  note: {note}")
     click.echo(f"  history: {'whole' if broken is None else f'BROKEN from event {broken} on'}")
     name = Column("annotator", no_wrap=True)
-    table = Table(name, "votes", "agrees with others", "known pairs", "seen twice", "left", "skips", "seconds")
+    titles = ("votes", "agrees with others", "known pairs", "seen twice", "left", "skips", "median s")
+    table = Table(name, *(Column(title, overflow="fold") for title in titles))
     for one in found.each:
         shares = (one.agrees, one.gold, one.repeats, one.left, one.skips)
-        table.add_row(one.annotator, str(one.votes), *map(_show, shares), f"{one.median_seconds:.1f}")
+        table.add_row(one.annotator, str(one.votes), *map(_stacked, shares), f"{one.median_seconds:.1f}")
     Console().print(table)
 
 
 def _show(share: "Share") -> str:
     return f"{share.estimate} of {share.of}" if share.of else "–"
+
+
+def _stacked(share: "Share") -> str:
+    """The same in lines short enough for a narrow column."""
+    if not share.of:
+        return "–"
+    found = share.estimate
+    return f"{found.value:.2f}\n[{found.low:.2f},\n{found.high:.2f}]\nof {share.of}"
 
 
 @votes.command(

@@ -127,8 +127,8 @@ def print_summary(summary: "Summary") -> None:
         against = f"champion (version {model.champion})" if model.champion else "champion (none before)"
         table = Table(
             "figure",
-            "candidate",
-            against,
+            Column("candidate", no_wrap=True),
+            Column(against, no_wrap=True),
             title=f"{model.model}, version {model.version}",
             title_justify="left",
         )
@@ -169,7 +169,7 @@ def print_evaluation(found: "Reevaluation") -> None:
 
     console = Console(highlight=False)
     beside = (found.against, "difference", "") if found.against else ()
-    table = Table("figure", found.model, *beside)
+    table = Table("figure", *(Column(title, no_wrap=True) for title in (found.model, *beside)))
     for line in found.lines:
         row = [LABELS.get(line.metric, line.metric), str(line.mine)]
         if found.against:
@@ -204,9 +204,11 @@ def list_models(workspace: Workspace, model: str | None, *, as_json: bool) -> No
     if not found["versions"]:
         console.print("No model is registered yet; 'regen run' trains and registers the first ones.")
         return
-    table = Table("model", "version", "alias", "verdict", "figures", Column("made", no_wrap=True))
+    table = Table(
+        Column("model", overflow="fold"), "version", "alias", "verdict", "figures", Column("made", no_wrap=True)
+    )
     for version in found["versions"]:
-        figures = ", ".join(f"{SHORT[name]} {value:.3g}" for name, value in version["figures"].items())
+        figures = "\n".join(f"{SHORT[name]} {_short(value)}" for name, value in version["figures"].items())
         made = datetime.fromtimestamp(version["created"] / 1000, UTC).strftime("%Y-%m-%d %H:%M")
         style = STYLES.get(version["verdict"], "dim")
         table.add_row(
@@ -217,6 +219,11 @@ def list_models(workspace: Workspace, model: str | None, *, as_json: bool) -> No
     for version in found["versions"]:
         if said := _remark(version):
             console.print(f"{version['model']} {version['version']}: {said}", markup=False, soft_wrap=True)
+
+
+def _short(value: float) -> str:
+    """Three digits, and no exponent where a figure is large."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def _remark(version: dict[str, Any]) -> str:

@@ -56,7 +56,7 @@ def print_ingested(found: Ingested) -> None:
         table.add_row(name, f"{count:,}")
     console.print(table)
     for reason, count in list(found.reasons.items())[:SHOWN]:
-        console.print(f"  · {count:,} times: {reason}", markup=False, soft_wrap=True)
+        console.print(f"  · {count:,} {'time' if count == 1 else 'times'}: {reason}", markup=False, soft_wrap=True)
     if found.quarantine:
         console.print(f"Set aside in {found.quarantine}", markup=False, soft_wrap=True)
     sent = ", sent to the remote" if found.pushed else ""

@@ -148,12 +148,13 @@ def frechet_note(found: Mapping[str, Any]) -> str:
     """The space that the Fréchet distances are measured in, by name, and the distances to hold them against."""
     extractor = found["extractor"]
     floor, untrained = (Estimate(**found[name]) for name in ("frechet_floor", "frechet_untrained"))
+    n, normal = found["rows"]["test"], found["models"]["vae"].get("judged_by", {}).get("n", found["rows"]["test"])
+    of_all = f" (beside all {n})" if normal != n else ""
     reached = (
-        f"real training rows reach {floor.value:.1f}, the untrained generator {untrained.value:,.0f}"
+        f"real training rows reach {floor.value:.1f}, the untrained generator {untrained.value:,.0f}{of_all}"
         if floor.is_finite and untrained.is_finite
         else f"{report_tables.TOO_FEW} to say what real training rows and the untrained generator reach"
     )
-    n, normal = found["rows"]["test"], found["models"]["vae"].get("judged_by", {}).get("n", found["rows"]["test"])
     rows = f"n={n}" + (f", {normal} normal ones for the VAE" if normal != n else "")
     return f"Fréchet distances are FD[{extractor['name']}@{extractor['sha256'][:8]}, {rows}]: {reached}"
 
@@ -186,6 +187,7 @@ def comparison_table(found: Mapping[str, Any]) -> list[tuple[str, str, str, str]
 
     judged = (found.get("judge") or {"frechet": {}})["frechet"]
     gan_judged, vae_judged = (say(judged[kind]) if kind in judged else "not measured" for kind in ("gan", "vae"))
+    apart_from = "" if found["anomaly_class"] is None else "; the VAE's beside normal rows alone"
     infinite = all("frechet_at_infinity" in model["side"] for model in (gan, wide))
     preferred = (
         "Preferred by people: win rate", interval(gan, "preference_win_rate"), interval(vae, "preference_win_rate"), "1",
@@ -200,7 +202,7 @@ def comparison_table(found: Mapping[str, Any]) -> list[tuple[str, str, str, str]
         ),
         apart("… Fréchet distance, GAN minus VAE, paired", "frechet_distance", "–"),
         *([side("… another estimate without bias: FD∞", "frechet_at_infinity", "0", ".1f")] if infinite else []),
-        *([("… by the second judge (never gated)", gan_judged, vae_judged, "0")] if judged else []),
+        *([(f"… by the second judge (never gated{apart_from})", gan_judged, vae_judged, "0")] if judged else []),
         *([preferred] if set(preferred[1:3]) != {"not measured"} else []),
         sampled("Kernel distance (KID)", "kid", "0"),
         sampled("Modes found: recall", "recall", "1"),

@@ -278,8 +278,16 @@ def summarise(alignment: Alignment, store: Store, *, reused: bool) -> AlignSumma
         found["model"], found["version"], found["base"], found["decision"],
         version is not None and versions.CHAMPION in version.aliases, tuple(found["reasons"]), found["win_rate"], found["by"],
         proof["arms"], proof["votes"], proof["digest"], str(report.relative_to(context.workspace.root)), reused,
-        fresh.uncounted(alignment, store),
+        (*_simulated(proof), *fresh.uncounted(alignment, store)),
     )  # fmt: skip
+
+
+def _simulated(proof: Mapping[str, Any]) -> tuple[str, ...]:
+    """That people were simulated, if any were."""
+    n, people = proof.get("simulated", 0), proof["people"]
+    return (
+        f"{n} of the {people} people who voted are simulated: a trial of the way, no proof of what people like",
+    ) * bool(n)
 
 
 def markdown(summary: AlignSummary) -> str:

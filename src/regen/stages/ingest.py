@@ -57,7 +57,10 @@ def markdown(found: Ingested, drawn: bytes | None = None) -> str:
     ]  # fmt: skip
     if found.quarantine:
         lines += [f"The bad ones are in `{found.quarantine}`:", ""]
-        lines += [f"- {count:,} times: {reason}" for reason, count in list(found.reasons.items())[:10]]
+        lines += [
+            f"- {count:,} {'time' if count == 1 else 'times'}: {reason}"
+            for reason, count in list(found.reasons.items())[:10]
+        ]
     if drawn is not None:
         lines += ["", f"![Some of what came in](data:image/png;base64,{b64encode(drawn).decode()})"]
     return "\n".join(lines) + "\n"

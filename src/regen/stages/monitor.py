@@ -50,7 +50,7 @@ class Watched:
     """Path of the page, from the project's root."""
     run: str
     """The MLflow run that keeps all this."""
-    unreadable: int = 0
+    unreadable: int | None = None
     """New images that could not be read."""
 
     def to_json(self) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def monitor(context: Context, path: Path | None = None, *, may_retrain: bool = T
         else:
             context.progress.say(f"  monitor: {count:,} new rows beside {known:,} that {champion.model} was trained on")
             looked = sides.look(context, champion, known, new)
-            found = drift.judge(known, count, *_tests(context, looked), config.monitor)
+            found = drift.judge(known, count - looked.unreadable, *_tests(context, looked), config.monitor)
         last = watch.last_start(workspace, config.project)
         action, why = decide(found, last, config.monitor.cooldown_hours, may_retrain=may_retrain)
         out = workspace.outputs(config.project) / "monitor"
@@ -104,7 +104,7 @@ def monitor(context: Context, path: Path | None = None, *, may_retrain: bool = T
             watched = Watched(
                 config.project, called, champion.tags["regen.data"], now, origin, found, action, why,
                 (out / drift_report.PAGE).relative_to(workspace.root).as_posix(), run.id,
-                looked.unreadable if looked else 0,
+                looked.unreadable if looked else None,
             )  # fmt: skip
             with files.replacing_folder(out) as temporary:
                 gallery = looked.gallery if looked else None

@@ -20,7 +20,7 @@ def test_new_images_are_taken_in_and_shown(open_project, tmp_path):
     shown = markdown(found, picture(context, found))
     assert sources.read(context.workspace.data("digits")).labels[-3:].tolist() == [7, 7, 7]
     assert shown.startswith("# digits: 3 taken in\n")
-    assert "- 1 times: no PNG" in shown
+    assert "- 1 time: no PNG" in shown
     assert "data:image/png;base64," in shown
 
 
