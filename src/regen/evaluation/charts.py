@@ -13,7 +13,7 @@ import numpy as np
 WIDTH, HEIGHT = 360, 250
 """The drawing's own units, about a phone's width in CSS pixels, so that its text stays legible there."""
 LEFT, RIGHT, TOP, BOTTOM = 60, 14, 12, 46
-BESIDE, LONGEST = 128, 17
+BESIDE, LONGEST = 146, 17
 """Where a bar begins, and the letters of its label that there is room for beside it."""
 STYLES = 5
 """Line styles that the page defines, each with a colour and a dash pattern of its own."""

@@ -147,7 +147,7 @@ def test_a_tick_is_short(value: float, text: str) -> None:
 def test_bars_stand_in_the_order_of_their_labels_as_long_as_their_shares():
     drawn = bars({"before": [0.25, 0.75], "now": [0.5, 0.5]}, ["a", "a label that is too long"], "Kinds")
 
-    ends = [float(end) for end in re.findall(r'class="area s\d" d="M128 [\d.]+H([\d.]+)V', drawn)]
+    ends = [float(end) for end in re.findall(r'class="area s\d" d="M146 [\d.]+H([\d.]+)V', drawn)]
     spans = [end - BESIDE for end in ends]
     assert spans[0] * 2 == pytest.approx(spans[1], abs=1)
     assert spans[2] == max(spans)
