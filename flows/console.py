@@ -169,7 +169,7 @@ def print_evaluation(found: "Reevaluation") -> None:
 
     console = Console(highlight=False)
     beside = (found.against, "difference", "") if found.against else ()
-    table = Table("figure", *(Column(title, no_wrap=True) for title in (found.model, *beside)))
+    table = Table("figure", found.model, *beside)
     for line in found.lines:
         row = [LABELS.get(line.metric, line.metric), str(line.mine)]
         if found.against:
