@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import click
 
-from flows import cli_align, cli_machine, cli_models, cli_operations, cli_review, cli_sweep, cli_work
+from flows import cli_align, cli_machine, cli_models, cli_operations, cli_review, cli_sweep, cli_votes, cli_work
 from flows.cli_base import cli
 from regen.core.errors import WRITE_REFUSALS, RegenError
 
-for module in (cli_work, cli_operations, cli_models, cli_review, cli_align, cli_sweep, cli_machine):
+for module in (cli_work, cli_operations, cli_models, cli_review, cli_votes, cli_align, cli_sweep, cli_machine):
     assert module  # importing it adds its commands
 
 

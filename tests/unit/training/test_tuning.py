@@ -17,7 +17,6 @@ from regen.training.gan import TrainedGan, train_gan
 from regen.training.losses import LOSSES
 from regen.training.runtime import Runtime
 from regen.training.tuning import Look, drift, pessimistic, shortfall
-from regen.training.vae import train_vae
 from regen.training.witnesses import Witnesses
 from tests.unit.training.toys import Heard, differing, half_rows, weights_of
 from tests.unit.training.tunings import (
@@ -25,13 +24,13 @@ from tests.unit.training.tunings import (
     EVERY,
     GAN,
     SHORT,
-    VAE,
     Brightness,
     Pixels,
     changed,
     liked,
     move,
     sample,
+    trained_vae,
     tune,
 )
 
@@ -43,7 +42,7 @@ def gan() -> TrainedGan:
 
 @pytest.fixture(scope="module")
 def vae() -> Vae:
-    return train_vae(VAE, half_rows(100), half_rows(16, 9), 0, Runtime(), CLASSES).vae
+    return trained_vae()
 
 
 def test_pessimism_takes_the_members_sd_off_their_mean():

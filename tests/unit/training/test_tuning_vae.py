@@ -7,13 +7,11 @@ import pytest
 import torch
 
 from regen.models.vae import Vae
-from regen.training.runtime import Runtime
 from regen.training.tuning import Look, Prior, drift
-from regen.training.vae import calibrate, train_vae
+from regen.training.vae import calibrate
 from regen.training.witnesses import Witnesses
 from tests.unit.training.toys import differing, half_rows, weights_of
 from tests.unit.training.tunings import (
-    CLASSES,
     SHORT,
     VAE,
     Brightness,
@@ -21,12 +19,13 @@ from tests.unit.training.tunings import (
     changed,
     move,
     sample,
+    trained_vae,
 )
 
 
 @pytest.fixture(scope="module")
 def vae() -> Vae:
-    return train_vae(VAE, half_rows(100), half_rows(16, 9), 0, Runtime(), CLASSES).vae
+    return trained_vae()
 
 
 def test_tuning_the_vae_draws_what_is_liked_and_moves_nothing_but_the_gaussians(vae):

@@ -12,6 +12,7 @@ from regen.models.vae import Vae
 from regen.training.gan import TrainedGan
 from regen.training.runtime import Runtime
 from regen.training.tuning import Tuned, tune_gan, tune_vae
+from regen.training.vae import train_vae
 from tests.unit.training.toys import half_rows
 
 GAN = GanConfig(network="mlp", width=2, latent_dim=4, images=150 * 16, batch_size=16)
@@ -41,6 +42,10 @@ class Brightness:
     def __call__(self, images: Tensor) -> Tensor:
         centred = images.flatten(1).mean(dim=1) - self.mean
         return torch.stack([scale * centred for scale in self.scales])
+
+
+def trained_vae() -> Vae:
+    return train_vae(VAE, half_rows(100), half_rows(16, 9), 0, Runtime(), CLASSES).vae
 
 
 def sample(model: Generator | Vae, n: int = 300) -> Tensor:
